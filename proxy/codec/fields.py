@@ -1,0 +1,97 @@
+"""Field names, and the few that mean something to a proxy.
+
+A head costs one dictionary access per field: `FieldKinds` maps a name, as it was spelled, to its kind. Names that mean
+nothing to us are `ORDINARY`, which is 0, so that the loop over a head tests a plain truth value. A spelling that was
+not met before is checked against the token grammar once and remembered; how many are remembered is bounded, since
+names come from strangers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from proxy.errors import ProtocolError, Reason
+
+# RFC 9110 section 5.6.2: token = 1*tchar
+TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+ORDINARY: Final = 0
+HOST: Final = 1
+CONTENT_LENGTH: Final = 2
+TRANSFER_ENCODING: Final = 3
+CONNECTION: Final = 4
+# Removed without being looked at: `Keep-Alive`, `Proxy-Connection` (RFC 9110 section 7.6.1) and `HTTP2-Settings`
+# (RFC 9113 section 3.1: upgrading to h2c is never offered on, because all later streams would share one decision).
+HOP_BY_HOP: Final = 5
+UPGRADE: Final = 6
+TE: Final = 7
+EXPECT: Final = 8
+BAGGAGE: Final = 9
+TRACESTATE: Final = 10
+HOP_MARK: Final = 11
+KEY: Final = 12
+DECISION: Final = 13
+
+_FRAMING: Final = {
+    b"host": HOST,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"keep-alive": HOP_BY_HOP,
+    b"proxy-connection": HOP_BY_HOP,
+    b"http2-settings": HOP_BY_HOP,
+    b"upgrade": UPGRADE,
+    b"te": TE,
+}
+_REQUEST: Final = {
+    **_FRAMING,
+    b"expect": EXPECT,
+    b"baggage": BAGGAGE,
+    b"tracestate": TRACESTATE,
+    b"pointsman-hop": HOP_MARK,
+}
+_RESPONSE: Final = {name: kind for name, kind in _FRAMING.items() if kind is not HOST}
+
+# RFC 9110 section 6.5.1: a trailer must not change framing, routing or the target; such fields are dropped.
+_NEVER_TRAILERS: Final = frozenset({*_REQUEST, b"trailer", b"content-encoding", b"content-type", b"content-range"})
+
+_REMEMBERED_AT_MOST: Final = 2048
+
+
+class FieldKinds(dict[bytes, int]):
+    """Kind by name as spelled; one access, no allocation for names met before."""
+
+    __slots__ = ("_kinds", "_reason")
+
+    def __init__(self, kinds: dict[bytes, int], reason: Reason) -> None:
+        super().__init__(kinds)
+        self._kinds = kinds
+        self._reason = reason
+        for name, kind in kinds.items():
+            self[b"-".join(part.capitalize() for part in name.split(b"-"))] = kind
+
+    def __missing__(self, name: bytes) -> int:
+        if not TOKEN.fullmatch(name):
+            raise ProtocolError(self._reason, f"a field name that is no token: {name[:40]!r}")
+        kind = self._kinds.get(name.lower(), ORDINARY)
+        if len(self) < _REMEMBERED_AT_MOST:
+            self[name] = kind
+        return kind
+
+
+def request_kinds(reason: Reason, key_headers: Iterable[bytes] = ()) -> FieldKinds:
+    """The kinds of a request's fields; `key_headers` are lowercase names of plain headers that may hold the key."""
+    return FieldKinds({**_REQUEST, **dict.fromkeys(key_headers, KEY)}, reason)
+
+
+def response_kinds(reason: Reason, *, replace_decision: bool = False) -> FieldKinds:
+    """The kinds of a response's fields; `replace_decision`: an upstream's own `pointsman-decision` is taken out."""
+    kinds = {**_RESPONSE, b"pointsman-decision": DECISION} if replace_decision else dict(_RESPONSE)
+    return FieldKinds(kinds, reason)
+
+
+def is_dropped_trailer(name: bytes, kinds: FieldKinds) -> bool:
+    """Whether a trailer of this (checked) name is dropped: framing, routing, host, and the configured key headers."""
+    return kinds[name] != ORDINARY or name.lower() in _NEVER_TRAILERS

@@ -1,0 +1,204 @@
+"""Reads requests. Spec: RFC 9112 sections 3, 5, 6, with the stricter reading wherever two were possible.
+
+One pass over the fields does everything: framing, Host, hop-by-hop fields out, routing fields collected.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NoReturn
+
+from proxy import errors
+from proxy.codec import fields
+from proxy.codec.events import CHUNKED, RequestHead
+from proxy.codec.fields import FieldKinds
+from proxy.codec.h1.reader import HeadLimits, MessageReader
+from proxy.errors import ProtocolError
+
+# request-line = method SP request-target SP HTTP-version. The target has no blank, no control, no 8-bit character and
+# no fragment (RFC 9112 section 3.2: a fragment is never sent).
+_REQUEST_LINE: Final = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.([0-9])",
+)
+# RFC 9110 section 7.2, RFC 3986 section 3.2: host [ ":" port ], no userinfo. Also what Windows names and Compose
+# services use: an underscore.
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+(?:%25[0-9A-Za-z._~-]+)?\]|[0-9A-Za-z._~!$&'()*+=%-]+)(?::[0-9]{1,5})?")
+_ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(?:[/?].*)?")
+_DIGITS: Final = re.compile(rb"[0-9]{1,19}")
+_MAX_LENGTH: Final = 2**63 - 1
+
+# SPEC 4: never removed because `Connection` names them.
+_KEPT: Final = frozenset({b"baggage", b"tracestate", b"host", b"content-length", b"pointsman-hop"})
+
+
+class RequestReader(MessageReader):
+    """The downstream's side of a connection."""
+
+    __slots__ = ("_good_host",)
+
+    too_large = errors.HEAD_TOO_LARGE
+    invalid = errors.BAD_REQUEST
+
+    def __init__(self, kinds: FieldKinds, limits: HeadLimits) -> None:
+        super().__init__(kinds, limits)
+        self._good_host = b"\0"  # none yet; an empty one is not good
+
+    def _skip_empty_lines(self) -> int:
+        # RFC 9112 section 2.2: an empty line before a request line is ignored.
+        buf, pos = self._buf, self._pos
+        if buf.startswith(b"\r", pos):
+            while buf.startswith(b"\r\n", pos):
+                pos += 2
+            self._pos = pos
+        return pos
+
+    def _refuse_head_size(self, start: bytes) -> NoReturn:
+        if b"\n" not in start and len(start) >= 256 and b"\n" not in self._buf[self._pos : self._pos + 8192]:
+            raise ProtocolError(errors.URI_TOO_LONG, "a request line over the limit")
+        super()._refuse_head_size(start)
+
+    def _check_start_line(self, line: bytes) -> None:
+        self._read_request_line(line)
+
+    def _read_request_line(self, line: bytes) -> RequestHead:
+        match = _REQUEST_LINE.fullmatch(line)
+        if match is None:
+            self._refuse(f"not a request line: {line[:60]!r}")
+        method, target, major, minor = match.groups()
+        if major != b"1" or minor > b"1":
+            raise ProtocolError(errors.VERSION_NOT_SUPPORTED, f"HTTP/{major.decode()}.{minor.decode()}")
+        if method == b"CONNECT":
+            raise ProtocolError(errors.METHOD_NOT_ALLOWED, "CONNECT is not served")
+        return RequestHead(method, target, [], minor == b"0")
+
+    def _read_head(self, lines: list[bytes]) -> RequestHead:
+        head = self._read_request_line(lines[0])
+        head.lines = lines
+        if head.http10:
+            lines[0] = b"%b %b HTTP/1.1" % (head.method, head.target)  # our own version (RFC 9110 section 2.5)
+        kinds = self._kinds
+        removed: list[bytes] | None = None
+        connection: list[bytes] | None = None
+        hosts = 0
+        length = coding = b""
+        has_length = has_coding = False
+        for line in lines[1:]:
+            name, colon, value = line.partition(b":")
+            kind = kinds[name]
+            if not kind:
+                if not colon:
+                    self._refuse(f"a line without a colon: {name[:40]!r}")
+                continue
+            if not colon:
+                self._refuse(f"a line without a colon: {name[:40]!r}")
+            value = value.strip(b" \t")
+            if kind == fields.HOST:
+                hosts += 1
+                head.host = value
+            elif kind == fields.BAGGAGE:
+                if head.baggage:
+                    head.baggage.append(value)
+                else:
+                    head.baggage = [value]
+            elif kind == fields.TRACESTATE:
+                if head.tracestate:
+                    head.tracestate.append(value)
+                else:
+                    head.tracestate = [value]
+            elif kind == fields.CONTENT_LENGTH:
+                if has_length:
+                    self._refuse("more than one Content-Length")
+                has_length = True
+                length = value
+            elif kind == fields.TRANSFER_ENCODING:
+                if has_coding:
+                    self._refuse("more than one Transfer-Encoding")
+                has_coding = True
+                coding = value
+            elif kind == fields.CONNECTION:
+                removed = [*removed, line] if removed else [line]
+                connection = [*connection, value] if connection else [value]
+            elif kind == fields.EXPECT:
+                # RFC 9110 section 10.1.1: passed on; in an HTTP/1.0 request it means nothing.
+                head.expects_continue = value.lower() == b"100-continue" and not head.http10
+            elif kind == fields.HOP_MARK:
+                head.hops = [*head.hops, value]
+            elif kind == fields.KEY:
+                head.key_fields = [*head.key_fields, (name.lower(), value)]
+            else:  # hop-by-hop
+                removed = [*removed, line] if removed else [line]
+
+        if hosts != 1 or head.host != self._good_host:
+            self._check_host(head, hosts)
+        if head.target[0] != 47:  # "/"
+            self._check_target(head)
+        if has_length:
+            if has_coding:
+                self._refuse("both Content-Length and Transfer-Encoding")
+            if not _DIGITS.fullmatch(length):
+                self._refuse(f"a Content-Length that is no number: {length[:40]!r}")
+            head.body = int(length)
+            if head.body > _MAX_LENGTH:
+                self._refuse("a Content-Length over 2^63-1")
+        elif has_coding:
+            self._check_coding(head, coding)
+            head.body = CHUNKED
+        if removed is not None:
+            for line in removed:
+                lines.remove(line)
+            if connection is not None:
+                self._read_connection(head, connection)
+        self._frame_body(head.body)
+        return head
+
+    def _check_host(self, head: RequestHead, hosts: int) -> None:
+        """Exactly one, and a plain authority. Spec: RFC 9112 section 3.2. HTTP/1.0 knows no Host."""
+        if hosts == 0 and head.http10:
+            return
+        if hosts != 1:
+            self._refuse("no Host" if hosts == 0 else "more than one Host")
+        if not _HOST.fullmatch(head.host):
+            self._refuse(f"a malformed Host: {head.host[:60]!r}")
+        self._good_host = head.host  # the same connection mostly names the same host again
+
+    def _check_target(self, head: RequestHead) -> None:
+        """Absolute-form must agree with Host, `*` is for OPTIONS alone. Spec: RFC 9112 sections 3.2.2 and 3.2.4."""
+        target = head.target
+        if target == b"*":
+            if head.method != b"OPTIONS":
+                self._refuse("the target * without OPTIONS")
+            return
+        match = _ABSOLUTE.fullmatch(target)
+        if match is None:
+            self._refuse(f"a malformed target: {target[:60]!r}")
+        if match[1].lower() != head.host.lower() or not head.host:
+            self._refuse("target and Host name different authorities")
+
+    def _check_coding(self, head: RequestHead, coding: bytes) -> None:
+        """Only `chunked`, once, and not in HTTP/1.0. Spec: RFC 9112 sections 6.1 and 6.3."""
+        if head.http10:
+            self._refuse("Transfer-Encoding in an HTTP/1.0 request")
+        if coding.lower() == b"chunked":
+            return
+        codings = [part.strip(b" \t").lower() for part in coding.split(b",")]
+        if codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and all(map(fields.TOKEN.fullmatch, codings)):
+            raise ProtocolError(errors.CODING_NOT_IMPLEMENTED, f"the transfer coding {codings[0][:40]!r}")
+        self._refuse(f"a Transfer-Encoding that does not end the body: {coding[:40]!r}")
+
+    def _read_connection(self, head: RequestHead, values: list[bytes]) -> None:
+        """`close` and `keep-alive`; the fields it names are removed, save those that SPEC 4 keeps."""
+        options = {option.strip(b" \t").lower() for value in values for option in value.split(b",")}
+        if b"close" in options:
+            head.keep_alive = False
+        elif b"keep-alive" in options:
+            head.keep_alive = True
+        named = options - {b"", b"close", b"keep-alive", b"upgrade", b"te", b"transfer-encoding", b"http2-settings"}
+        named -= _KEPT
+        if named:
+            kinds = self._kinds
+            start, *lines = head.lines
+            head.lines = [start]
+            for line in lines:
+                name = line.partition(b":")[0]
+                if name.lower() not in named or kinds[name] == fields.KEY:
+                    head.lines.append(line)

@@ -1,0 +1,119 @@
+"""Reads responses. Spec: RFC 9112 sections 4 and 6.3.
+
+The reader must know which request a response answers (`expect`), because HEAD and the status decide whether a body
+follows. A 1xx head is an event of its own; the final head follows it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from proxy import errors
+from proxy.codec import fields
+from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_CLOSE, ResponseHead
+from proxy.codec.fields import FieldKinds
+from proxy.codec.h1.reader import HeadLimits, MessageReader
+
+# status-line = HTTP-version SP status-code SP [ reason-phrase ]; many servers leave the second blank out.
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t \x21-\x7e\x80-\xff]*)?")
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
+
+
+class ResponseReader(MessageReader):
+    """The upstream's side of a connection."""
+
+    __slots__ = ("_is_head_request",)
+
+    too_large = errors.UPSTREAM_HEAD_TOO_LARGE
+    invalid = errors.UPSTREAM_INVALID
+
+    def __init__(self, kinds: FieldKinds, limits: HeadLimits) -> None:
+        super().__init__(kinds, limits)
+        self._is_head_request = False
+
+    def expect(self, method: bytes) -> None:
+        """A request with this method was sent; the next final head answers it."""
+        self._is_head_request = method == b"HEAD"
+
+    def _check_start_line(self, line: bytes) -> None:
+        if not _STATUS_LINE.fullmatch(line):
+            self._refuse(f"not a status line: {line[:60]!r}")
+
+    def _read_head(self, lines: list[bytes]) -> ResponseHead:
+        match = _STATUS_LINE.fullmatch(lines[0])
+        if match is None:
+            self._refuse(f"not a status line: {lines[0][:60]!r}")
+        minor, code = match.groups()
+        status = int(code)
+        kinds = self._kinds
+        removed: list[bytes] | None = None
+        connection: list[bytes] | None = None
+        length: bytes | None = None
+        coding: bytes | None = None
+        for line in lines[1:]:
+            name, colon, value = line.partition(b":")
+            kind = kinds[name]
+            if not colon:
+                self._refuse(f"a line without a colon: {name[:40]!r}")
+            if not kind:
+                continue
+            value = value.strip(b" \t")
+            if kind == fields.CONTENT_LENGTH:
+                if length is not None:
+                    self._refuse("more than one Content-Length")
+                length = value
+            elif kind == fields.TRANSFER_ENCODING:
+                if coding is not None:
+                    self._refuse("more than one Transfer-Encoding")
+                coding = value
+            else:
+                if kind == fields.CONNECTION:
+                    connection = [*connection, value] if connection else [value]
+                removed = [*removed, line] if removed else [line]
+        keep_alive = minor == b"1"
+        if removed is not None:
+            for line in removed:
+                lines.remove(line)
+            if connection is not None:
+                keep_alive = self._read_connection(lines, connection, keep_alive)
+        if minor == b"0":
+            lines[0] = b"HTTP/1.1" + lines[0][8:]  # a proxy speaks its own version (RFC 9110 section 2.5)
+        body = self._body(status, lines, length, coding)
+        if status < 200:
+            self.start_next()
+            return ResponseHead(status, lines, NO_BODY, keep_alive)
+        self._frame_body(body)
+        return ResponseHead(status, lines, body, keep_alive and body != UNTIL_CLOSE)
+
+    def _body(self, status: int, lines: list[bytes], length: bytes | None, coding: bytes | None) -> int:
+        """How the body is framed. Spec: RFC 9112 section 6.3; both lengths, or two, are refused."""
+        if length is not None:
+            if coding is not None:
+                self._refuse("both Content-Length and Transfer-Encoding")
+            if not _DIGITS.fullmatch(length):
+                self._refuse(f"a Content-Length that is no number: {length[:40]!r}")
+        if coding is not None and coding.lower() != b"chunked":
+            self._refuse(f"the transfer coding {coding[:40]!r}")
+        if status < 200 or status == 204:
+            # RFC 9110 section 8.6: neither field belongs here; a peer that believes one would wait for a body.
+            self._remove_framing(lines)
+            return NO_BODY
+        if self._is_head_request or status == 304:
+            return NO_BODY
+        if length is not None:
+            return int(length)
+        return CHUNKED if coding is not None else UNTIL_CLOSE
+
+    def _remove_framing(self, lines: list[bytes]) -> None:
+        framing = (fields.CONTENT_LENGTH, fields.TRANSFER_ENCODING)
+        lines[1:] = [line for line in lines[1:] if self._kinds[line.partition(b":")[0]] not in framing]
+
+    def _read_connection(self, lines: list[bytes], values: list[bytes], keep_alive: bool) -> bool:
+        options = {option.strip(b" \t").lower() for value in values for option in value.split(b",")}
+        named = options - {b"", b"close", b"keep-alive", b"upgrade", b"content-length", b"transfer-encoding"}
+        if named:
+            lines[1:] = [line for line in lines[1:] if line.partition(b":")[0].lower() not in named]
+        if b"close" in options:
+            return False
+        return keep_alive or b"keep-alive" in options
