@@ -4,6 +4,9 @@ A head costs one dictionary access per field: `FieldKinds` maps a name, as it wa
 nothing to us are `ORDINARY`, which is 0, so that the loop over a head tests a plain truth value. A spelling that was
 not met before is checked against the token grammar once and remembered; how many are remembered is bounded, since
 names come from strangers.
+
+Most lines of most heads were in the head before (User-Agent, Accept, Server). `FieldKinds.lines` maps whole lines, met
+and found good, to their kind, which saves taking them apart. Only lines whose name tends to repeat its value get in.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ TRACESTATE: Final = 10
 HOP_MARK: Final = 11
 KEY: Final = 12
 DECISION: Final = 13
+# Ordinary, and the same line is likely to come again.
+REPEATING: Final = 14
 
 _FRAMING: Final = {
     b"host": HOST,
@@ -57,18 +62,29 @@ _RESPONSE: Final = {name: kind for name, kind in _FRAMING.items() if kind is not
 # RFC 9110 section 6.5.1: a trailer must not change framing, routing or the target; such fields are dropped.
 _NEVER_TRAILERS: Final = frozenset({*_REQUEST, b"trailer", b"content-encoding", b"content-type", b"content-range"})
 
+_REPEATING: Final = (
+    b"accept accept-encoding accept-language accept-ranges access-control-allow-origin alt-svc cache-control"
+    b" content-encoding content-security-policy content-type date dnt origin pragma referer sec-ch-ua sec-fetch-dest"
+    b" sec-fetch-mode sec-fetch-site server strict-transport-security user-agent vary x-content-type-options"
+    b" x-frame-options x-powered-by"
+).split()
+
 _REMEMBERED_AT_MOST: Final = 2048
+_LINES_AT_MOST: Final = 1024
+_LINE_BYTES_AT_MOST: Final = 256
 
 
 class FieldKinds(dict[bytes, int]):
     """Kind by name as spelled; one access, no allocation for names met before."""
 
-    __slots__ = ("_kinds", "_reason")
+    __slots__ = ("_kinds", "_reason", "lines")
 
     def __init__(self, kinds: dict[bytes, int], reason: Reason) -> None:
+        kinds = {**dict.fromkeys(_REPEATING, REPEATING), **kinds}
         super().__init__(kinds)
         self._kinds = kinds
         self._reason = reason
+        self.lines: dict[bytes, int] = {}
         for name, kind in kinds.items():
             self[b"-".join(part.capitalize() for part in name.split(b"-"))] = kind
 
@@ -79,6 +95,13 @@ class FieldKinds(dict[bytes, int]):
         if len(self) < _REMEMBERED_AT_MOST:
             self[name] = kind
         return kind
+
+    def remember(self, line: bytes, kind: int) -> None:
+        """This line is good and of this kind. Its head must have been free of control characters."""
+        if len(line) <= _LINE_BYTES_AT_MOST:
+            if len(self.lines) >= _LINES_AT_MOST:
+                self.lines.clear()
+            self.lines[line] = kind
 
 
 def request_kinds(reason: Reason, key_headers: Iterable[bytes] = ()) -> FieldKinds:
@@ -94,4 +117,4 @@ def response_kinds(reason: Reason, *, replace_decision: bool = False) -> FieldKi
 
 def is_dropped_trailer(name: bytes, kinds: FieldKinds) -> bool:
     """Whether a trailer of this (checked) name is dropped: framing, routing, host, and the configured key headers."""
-    return kinds[name] != ORDINARY or name.lower() in _NEVER_TRAILERS
+    return kinds[name] not in (ORDINARY, REPEATING) or name.lower() in _NEVER_TRAILERS

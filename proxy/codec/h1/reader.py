@@ -19,8 +19,8 @@ from proxy.codec.events import CHUNKED, END, UNTIL_CLOSE, End, Event
 from proxy.codec.fields import FieldKinds, is_dropped_trailer
 from proxy.errors import ProtocolError, Reason
 
-# Everything but control characters; a tab is allowed inside field values (RFC 9110 section 5.5), obs-text too.
-TEXT: Final = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
+# A tab is allowed inside field values (RFC 9110 section 5.5), obs-text too.
+CONTROLS: Final = bytes([*range(9), *range(10, 0x20), 0x7F])
 
 # RFC 9112 section 7.1: chunk-size [ chunk-ext ] CRLF. Sixteen digits bound the size; no blanks are taken round the
 # size or in extensions (the grammar's "bad whitespace"), since implementations differ on them. Extensions are dropped.
@@ -51,6 +51,16 @@ class HeadLimits:
 
     max_bytes: int = 61440
     max_fields: int = 100
+
+
+def has_control(text: bytes) -> bool:
+    """Whether a control character stands in it, CR and LF included."""
+    return len(text.translate(None, CONTROLS)) != len(text)
+
+
+def connection_options(values: list[bytes]) -> set[bytes]:
+    """What `Connection` lines name, in lower case. Spec: RFC 9110 section 7.6.1."""
+    return {option.strip(b" \t").lower() for value in values for option in value.split(b",")}
 
 
 class MessageReader:
@@ -110,6 +120,11 @@ class MessageReader:
         """The current message was read to its end."""
         return self._state == _DONE
 
+    @property
+    def has_more(self) -> bool:
+        """Bytes behind what was taken."""
+        return self._pos < len(self._buf)
+
     def start_next(self) -> None:
         """Reads on behind a message that is done."""
         self._state = _HEAD
@@ -129,8 +144,8 @@ class MessageReader:
 
         Raises: ProtocolError, once; afterwards there are no more events.
         """
+        state = self._state
         try:
-            state = self._state
             if state == _HEAD:
                 return self._next_head()
             if state == _LENGTH:
@@ -146,20 +161,23 @@ class MessageReader:
 
     def _next_head(self) -> Event | None:
         """One head, whole, or None. Spec: RFC 9112 section 2.1."""
-        pos = self._skip_empty_lines()
-        end = self._buf.find(b"\r\n\r\n", pos)
+        buf, pos = self._buf, self._pos
+        if buf.startswith(b"\r", pos):
+            pos = self._skip_empty_lines()
+        end = buf.find(b"\r\n\r\n", pos)
         if end < 0:
             self._check_unfinished(pos)
             return None
         if end - pos > self._limits.max_bytes:
-            self._refuse_head_size(self._buf[pos : pos + 256])
-        block = self._buf[pos:end]
+            self._refuse_head_size(buf[pos : pos + 256])
+        block = buf[pos:end]
         self._pos = end + 4
         lines = block.split(b"\r\n")
-        # Without its text a head is its line ends, and nothing but them: no bare CR or LF, no NUL, no other control.
-        if block.translate(None, TEXT) != b"\r\n" * (len(lines) - 1):
+        fields = len(lines) - 1
+        # Each line end is two controls. If there are more, one is a bare CR or LF, a NUL or another control.
+        if len(block.translate(None, CONTROLS)) + fields * 2 != len(block):
             self._refuse("a control character, bare CR or bare LF in the head")
-        if len(lines) - 1 > self._limits.max_fields:
+        if fields > self._limits.max_fields:
             raise ProtocolError(self.too_large, f"more than {self._limits.max_fields} fields")
         return self._read_head(lines)
 
@@ -206,11 +224,11 @@ class MessageReader:
             if end > start:
                 self._checked = end - pos
         rest = self._buf[max(pos + self._checked, len(self._buf) - 4096) :]
-        if rest.translate(None, TEXT) not in (b"", b"\r") or (b"\r" in rest and not rest.endswith(b"\r")):
+        if has_control(rest.removesuffix(b"\r")):
             self._refuse("a control character in the head")
 
     def _check_line(self, line: bytes, *, is_start: bool) -> None:
-        if line.translate(None, TEXT):
+        if has_control(line):
             self._refuse("a control character in the head")
         if is_start:
             self._check_start_line(line)
@@ -230,7 +248,7 @@ class MessageReader:
         if self._left == 0:
             self._state = _DONE
             return END
-        data = self._buf[self._pos : self._pos + self._left] if self._pos else self._buf[: self._left]
+        data = self._buf[self._pos : self._pos + self._left]
         if not data:
             if self._eof:
                 self._refuse(f"the stream ended {self._left} bytes before the body did")
@@ -238,6 +256,13 @@ class MessageReader:
         self._pos += len(data)
         self._left -= len(data)
         return data
+
+    def take_end(self) -> bool:
+        """Whether the piece of body just taken was the last of a body with a length; its end is taken with it."""
+        if self._left == 0 and self._state == _LENGTH:
+            self._state = _DONE
+            return True
+        return False
 
     def _next_until_close(self) -> Event | None:
         data = self.take_rest()
@@ -344,7 +369,7 @@ class MessageReader:
             raise ProtocolError(self.too_large, f"more than {self._limits.max_fields} trailers")
         kept = []
         for line in lines:
-            if line.translate(None, TEXT):
+            if has_control(line):
                 self._refuse("a control character in a trailer")
             self._check_field_line(line)
             if not is_dropped_trailer(line.partition(b":")[0], self._kinds):

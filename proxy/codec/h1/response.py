@@ -13,10 +13,13 @@ from proxy import errors
 from proxy.codec import fields
 from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_CLOSE, ResponseHead
 from proxy.codec.fields import FieldKinds
-from proxy.codec.h1.reader import HeadLimits, MessageReader
+from proxy.codec.h1.reader import HeadLimits, MessageReader, connection_options
 
 # status-line = HTTP-version SP status-code SP [ reason-phrase ]; many servers leave the second blank out.
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t \x21-\x7e\x80-\xff]*)?")
+# Status lines of HTTP/1.1 met before; a server has few.
+_STATUSES: Final[dict[bytes, int]] = {}
+_KEEP_ALIVE: Final = [b"keep-alive"]
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
 
@@ -41,44 +44,60 @@ class ResponseReader(MessageReader):
             self._refuse(f"not a status line: {line[:60]!r}")
 
     def _read_head(self, lines: list[bytes]) -> ResponseHead:
-        match = _STATUS_LINE.fullmatch(lines[0])
-        if match is None:
-            self._refuse(f"not a status line: {lines[0][:60]!r}")
-        minor, code = match.groups()
-        status = int(code)
+        start = lines[0]
+        status = _STATUSES.get(start)
+        is_1_0 = False
+        if status is None:
+            match = _STATUS_LINE.fullmatch(start)
+            if match is None:
+                self._refuse(f"not a status line: {start[:60]!r}")
+            status = int(match[2])
+            if match[1] == b"0":
+                is_1_0 = True
+                lines[0] = b"HTTP/1.1" + start[8:]  # a proxy speaks its own version (RFC 9110 section 2.5)
+            elif len(_STATUSES) < 256:
+                _STATUSES[start] = status
         kinds = self._kinds
+        known = kinds.lines
         removed: list[bytes] | None = None
         connection: list[bytes] | None = None
         length: bytes | None = None
         coding: bytes | None = None
         for line in lines[1:]:
-            name, colon, value = line.partition(b":")
-            kind = kinds[name]
-            if not colon:
-                self._refuse(f"a line without a colon: {name[:40]!r}")
-            if not kind:
+            kind = known.get(line)
+            if kind == 0:
                 continue
-            value = value.strip(b" \t")
+            name, colon, value = line.partition(b":")
+            if kind is None:
+                kind = kinds[name]
+                if not colon:
+                    self._refuse(f"a line without a colon: {name[:40]!r}")
+                if kind == 0:
+                    continue
+                if kind == fields.REPEATING:
+                    kinds.remember(line, fields.ORDINARY)
+                    continue
+                if kind <= fields.CONNECTION:
+                    kinds.remember(line, kind)
             if kind == fields.CONTENT_LENGTH:
                 if length is not None:
                     self._refuse("more than one Content-Length")
-                length = value
+                length = value.strip(b" \t")
             elif kind == fields.TRANSFER_ENCODING:
                 if coding is not None:
                     self._refuse("more than one Transfer-Encoding")
-                coding = value
+                coding = value.strip(b" \t")
             else:
                 if kind == fields.CONNECTION:
+                    value = value.strip(b" \t")
                     connection = [*connection, value] if connection else [value]
                 removed = [*removed, line] if removed else [line]
-        keep_alive = minor == b"1"
+        keep_alive = not is_1_0
         if removed is not None:
             for line in removed:
                 lines.remove(line)
-            if connection is not None:
+            if connection is not None and (is_1_0 or connection != _KEEP_ALIVE):
                 keep_alive = self._read_connection(lines, connection, keep_alive)
-        if minor == b"0":
-            lines[0] = b"HTTP/1.1" + lines[0][8:]  # a proxy speaks its own version (RFC 9110 section 2.5)
         body = self._body(status, lines, length, coding)
         if status < 200:
             self.start_next()
@@ -110,7 +129,7 @@ class ResponseReader(MessageReader):
         lines[1:] = [line for line in lines[1:] if self._kinds[line.partition(b":")[0]] not in framing]
 
     def _read_connection(self, lines: list[bytes], values: list[bytes], keep_alive: bool) -> bool:
-        options = {option.strip(b" \t").lower() for value in values for option in value.split(b",")}
+        options = connection_options(values)
         named = options - {b"", b"close", b"keep-alive", b"upgrade", b"content-length", b"transfer-encoding"}
         if named:
             lines[1:] = [line for line in lines[1:] if line.partition(b":")[0].lower() not in named]
