@@ -1,0 +1,198 @@
+"""Where a request goes and why: the table of SPEC 4, row by row, in its order.
+
+A decision is shared and prebuilt: two requests that are decided alike get the same object, for as long as the table
+lives (constants: for ever), so counters can be bound to it by identity and a routed request allocates nothing. What
+happens after a decision (a destination that does not answer, the opt-out for it) is not decided here.
+
+    loop > ambiguous and strict > no key > invalid key > not synced > route > gone route > not forked > gone > unknown
+
+No case falls from a live key's route to the baseline: a port that is not mapped and a route without destinations are
+answered with 503.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from proxy.errors import (
+    AMBIGUOUS_KEY,
+    GONE_KEY,
+    GONE_ROUTE,
+    INVALID_KEY,
+    LOOP,
+    NO_KEY,
+    NOT_FORKED,
+    NOT_SYNCED,
+    STRICT_STATUS,
+    UNKNOWN_KEY,
+    Reason,
+)
+from proxy.routing.names import Workload
+
+if TYPE_CHECKING:
+    from proxy.routing.key import KeyReading
+    from proxy.routing.table import Mapping
+    from proxy.routing.view import WorkloadView
+
+
+@dataclass(slots=True, eq=False)
+class Decision:
+    """One outcome. Compared by identity, never by value.
+
+    Immutable by `Final`, which mypy checks, and not by `frozen`: a view of 100,000 routes makes as many decisions, and
+    frozen dataclasses take four times as long to make.
+
+    `status` is 0 where the request is forwarded, else the status of our own answer. A sandbox is named wherever the
+    request belongs to one, refused or not; `mapping` is there wherever its route maps the port.
+    """
+
+    reason: Final[Reason]
+    kind: Final[str]  # sandbox, baseline, none
+    sandbox: Final[str | None]
+    mapping: Final[Mapping | None]
+    status: Final[int]
+    note: Final[Reason | None]  # AMBIGUOUS_KEY, or None
+
+
+def decision_text(kind: str, sandbox: str | None, reason: Reason, note: Reason | None = None) -> str:
+    """The value of `pointsman-decision` (SPEC 4). `none`: the request went nowhere."""
+    place = f"sandbox={sandbox}" if kind == "sandbox" else kind
+    return f"{place}; reason={reason}" + (f"; note={note}" if note is not None else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator chose. By default an unknown key is the baseline's (counted) and a gone key is refused."""
+
+    unknown_key_rejects: bool = False
+    gone_key_rejects: bool = True
+
+
+class Decider:
+    """Decides for one workload. `router`: a router refuses requests that it sent to the baseline itself, too."""
+
+    __slots__ = (
+        "_gone_key",
+        "_gone_route",
+        "_invalid_key",
+        "_me",
+        "_no_key",
+        "_noted",
+        "_router",
+        "_unknown_key",
+        "policy",
+        "workload",
+    )
+
+    def __init__(self, workload: Workload, policy: Policy, *, router: bool = False) -> None:
+        self.workload: Final = workload
+        self.policy: Final = policy
+        self._me: Final = str(workload).encode("ascii")
+        self._router: Final = router
+        # Pairs, indexed by "is the request strict?".
+        self._no_key: Final = (_NO_KEY, _STRICT_NO_KEY)
+        self._invalid_key: Final = (_INVALID_KEY, _STRICT_INVALID_KEY)
+        self._gone_route: Final = (_GONE_ROUTE, _STRICT_GONE_ROUTE)
+        self._gone_key: Final = (_GONE_KEY if policy.gone_key_rejects else _GONE_KEY_BASELINE, _GONE_KEY)
+        self._unknown_key: Final = (
+            _STRICT_UNKNOWN_KEY if policy.unknown_key_rejects else _UNKNOWN_KEY,
+            _STRICT_UNKNOWN_KEY,
+        )
+
+    def decide(self, reading: KeyReading, view: WorkloadView | None, port: int, hops: Sequence[bytes] = ()) -> Decision:
+        """The decision for a request at the workload's `port`; `view` None: no table received yet.
+
+        `hops` are the raw values of the request's `pointsman-hop` fields. Spec: SPEC 4. Cost of a routed request: one
+        lookup, no allocation.
+        """
+        if hops and self.is_loop(hops):
+            return _LOOP
+        if reading.ambiguous:
+            return self._decide_ambiguous(reading, view, port)
+        key = reading.key
+        if key is None:
+            return (self._invalid_key if reading.invalid else self._no_key)[reading.strict]
+        if view is None:
+            return _NOT_SYNCED
+        known = view.routes.get(key)
+        if known is not None:
+            return known.decision if known.port == port else known.for_other_port(port)
+        return self._decide_unrouted(key, view)[reading.strict]
+
+    def is_loop(self, hops: Iterable[bytes]) -> bool:
+        """Whether the request met this workload's proxy before. Spec: SPEC 4, `pointsman-hop`.
+
+        A sidecar counts only the hop that a sandbox route wrote. The suffix `;baseline` means that a router sent the
+        request here, as it should.
+        """
+        for line in hops:
+            for member in line.split(b","):
+                hop, semicolon, _ = member.partition(b";")
+                if hop.strip(b" \t") == self._me and (self._router or not semicolon):
+                    return True
+        return False
+
+    def _decide_unrouted(self, key: bytes, view: WorkloadView) -> tuple[Decision, Decision]:
+        """The decision for a key without a route, and the one if the request is strict."""
+        if key in view.live:
+            return self._gone_route if key in view.gone_routes else _NOT_FORKED_PAIR
+        if key in view.gone or key in view.remembered:
+            return self._gone_key
+        return self._unknown_key
+
+    def _decide_ambiguous(self, reading: KeyReading, view: WorkloadView | None, port: int) -> Decision:
+        """Two different values: refused if strict, else decided by the one that counts, with a note."""
+        if reading.strict:
+            return _STRICT_AMBIGUOUS
+        key = reading.key
+        if key is None:
+            return _NOTED[self._invalid_key[False]]
+        if view is None:
+            return _NOTED[_NOT_SYNCED]
+        known = view.routes.get(key)
+        if known is not None:
+            return known.noted(known.decision if known.port == port else known.for_other_port(port))
+        return _NOTED[self._decide_unrouted(key, view)[False]]
+
+
+def _to_baseline(reason: Reason) -> Decision:
+    return Decision(reason, "baseline", None, None, 0, None)
+
+
+def _refusal(reason: Reason, status: int) -> Decision:
+    return Decision(reason, "none", None, None, status, None)
+
+
+_LOOP: Final = _refusal(LOOP, LOOP.status)
+_NOT_SYNCED: Final = _refusal(NOT_SYNCED, NOT_SYNCED.status)
+_NO_KEY: Final = _to_baseline(NO_KEY)
+_INVALID_KEY: Final = _to_baseline(INVALID_KEY)
+_GONE_ROUTE: Final = _to_baseline(GONE_ROUTE)
+_NOT_FORKED: Final = _to_baseline(NOT_FORKED)
+_GONE_KEY: Final = _refusal(GONE_KEY, GONE_KEY.status)
+_GONE_KEY_BASELINE: Final = _to_baseline(GONE_KEY)
+_UNKNOWN_KEY: Final = _to_baseline(UNKNOWN_KEY)
+
+_STRICT_AMBIGUOUS: Final = _refusal(AMBIGUOUS_KEY, STRICT_STATUS)
+_STRICT_NO_KEY: Final = _refusal(NO_KEY, STRICT_STATUS)
+_STRICT_INVALID_KEY: Final = _refusal(INVALID_KEY, STRICT_STATUS)
+_STRICT_GONE_ROUTE: Final = _refusal(GONE_ROUTE, STRICT_STATUS)
+_STRICT_UNKNOWN_KEY: Final = _refusal(UNKNOWN_KEY, STRICT_STATUS)
+
+_NOT_FORKED_PAIR: Final = (_NOT_FORKED, _NOT_FORKED)  # strict or not: that sandbox does not fork this service
+
+_NOTED: Final = {
+    decision: replace(decision, note=AMBIGUOUS_KEY)
+    for decision in (
+        _NOT_SYNCED,
+        _INVALID_KEY,
+        _GONE_ROUTE,
+        _NOT_FORKED,
+        _GONE_KEY,
+        _GONE_KEY_BASELINE,
+        _UNKNOWN_KEY,
+        _STRICT_UNKNOWN_KEY,
+    )
+}
