@@ -1,0 +1,242 @@
+"""Flags and environment -> `Settings`, frozen, checked, with units in the names.
+
+Nobody else reads `os.environ`, and nobody but `__main__` gets `Settings`: modules are given the values they need. All
+faults are reported together (`ConfigError`), each one a line that names the flag or the variable it came from. The
+options themselves are rows in `flags`; what only shows when options are seen together is checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from proxy import flags
+from proxy.options import Values, asks_for_help, help_rows, markdown_rows, read_options
+from proxy.routing.decision import Policy
+from proxy.routing.key import KeySettings
+from proxy.routing.names import Endpoint, Workload
+
+__all__ = ["ConfigError", "Settings", "asks_for_help", "help_text", "options_markdown", "parse"]
+
+
+class ConfigError(Exception):
+    """The flags or variables do not make sense; `faults` are lines for the operator."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """One port of the workload: where its callers come in, where it runs, how the table calls it."""
+
+    listen: Endpoint
+    baseline: Endpoint
+    workload_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each step may take. Where 0 is allowed it means no limit."""
+
+    connect_timeout_s: float
+    response_timeout_s: float
+    head_timeout_s: float
+    idle_timeout_s: float
+    upstream_idle_timeout_s: float
+    stream_idle_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one peer may ask for."""
+
+    max_head_bytes: int
+    max_fields: int
+    max_connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSettings:
+    """After SIGTERM: accept for `delay_s` more, then let running requests finish within `timeout_s`."""
+
+    delay_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    listeners: tuple[ListenerSettings, ...]
+    workload: Workload
+    table_file: str
+    admin: Endpoint | None
+    keys: KeySettings
+    policy: Policy
+    sandbox_failure_to_baseline: bool
+    decision_header: bool
+    drain: DrainSettings
+    timeouts: Timeouts
+    limits: Limits
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """The settings that flags (without the program's name) and variables ask for.
+
+    Raises: ConfigError with every fault.
+    """
+    values, faults = read_options(flags.OPTIONS, argv, environ)
+    faults += _listener_faults(values)
+    faults += _address_faults(values)
+    faults += name_faults(values)
+    if faults:
+        raise ConfigError(faults)
+    return Settings(
+        listeners=_listeners(values),
+        workload=values.one(flags.WORKLOAD),
+        table_file=values.one(flags.TABLE),
+        admin=values.one(flags.ADMIN),
+        keys=key_settings(values),
+        policy=policy(values),
+        sandbox_failure_to_baseline=values.one(flags.ON_SANDBOX_FAILURE) == "baseline",
+        decision_header=values.one(flags.DECISION_HEADER),
+        drain=DrainSettings(values.one(flags.DRAIN_DELAY), values.one(flags.DRAIN_TIMEOUT)),
+        timeouts=Timeouts(
+            connect_timeout_s=values.one(flags.CONNECT_TIMEOUT),
+            response_timeout_s=values.one(flags.RESPONSE_TIMEOUT),
+            head_timeout_s=values.one(flags.HEAD_TIMEOUT),
+            idle_timeout_s=values.one(flags.IDLE_TIMEOUT),
+            upstream_idle_timeout_s=values.one(flags.UPSTREAM_IDLE_TIMEOUT),
+            stream_idle_timeout_s=values.one(flags.STREAM_IDLE_TIMEOUT),
+        ),
+        limits=Limits(
+            max_head_bytes=values.one(flags.MAX_HEAD_BYTES),
+            max_fields=values.one(flags.MAX_FIELDS),
+            max_connections=values.one(flags.MAX_CONNECTIONS),
+        ),
+    )
+
+
+def key_settings(values: Values) -> KeySettings:
+    return KeySettings(values.present(flags.KEY_NAME), values.present(flags.KEY_HEADER))
+
+
+def policy(values: Values) -> Policy:
+    return Policy(
+        unknown_key_rejects=values.one(flags.UNKNOWN_KEY) == "reject",
+        gone_key_rejects=values.one(flags.GONE_KEY) == "reject",
+    )
+
+
+def help_text() -> str:
+    """What `--help` prints."""
+    return (
+        "usage: pointsman proxy --listen HOST:PORT --baseline HOST:PORT --workload NS/KIND/NAME --table FILE [...]\n"
+        "\n"
+        "Routes requests that carry a sandbox's routing key to that sandbox, all others to the baseline.\n"
+        "Each flag has an environment variable, named below; a flag beats it. There, commas separate repeated values.\n"
+        "\n"
+        f"{help_rows(flags.OPTIONS)}\n"
+        "\n"
+        "Exit codes: 0 asked to stop and drained, 2 bad arguments, configuration or table, 1 anything else.\n"
+    )
+
+
+def options_markdown() -> str:
+    """The README's table of options."""
+    return markdown_rows(flags.OPTIONS)
+
+
+def _listeners(values: Values) -> tuple[ListenerSettings, ...]:
+    listens, baselines = values.present(flags.LISTEN), values.present(flags.BASELINE)
+    ports = values.present(flags.WORKLOAD_PORT) or tuple(baseline.port for baseline in baselines)
+    return tuple(
+        ListenerSettings(listen, baseline, port)
+        for listen, baseline, port in zip(listens, baselines, ports, strict=True)
+    )
+
+
+# --- faults that show only when options are seen together ----------------------------------------------------------
+
+
+def _listener_faults(values: Values) -> list[str]:
+    """`--listen`, `--baseline` and `--workload-port` repeat together."""
+    listens, baselines, ports = map(len, map(values.all, (flags.LISTEN, flags.BASELINE, flags.WORKLOAD_PORT)))
+    faults: list[str] = []
+    if listens and baselines and listens != baselines:
+        faults.append(f"{values.origin(flags.BASELINE)}: one for each --listen, are {baselines} for {listens}")
+    if listens and ports not in (0, listens):
+        origin = values.origin(flags.WORKLOAD_PORT)
+        faults.append(f"{origin}: one for each --listen or none at all, are {ports} for {listens}")
+    return faults
+
+
+def _address_faults(values: Values) -> list[str]:
+    """No two listeners in one place, no baseline that is one of them, no admin that others can reach."""
+    faults: list[str] = []
+    listens = values.present(flags.LISTEN)
+    listen_origin, admin_origin = values.origin(flags.LISTEN), values.origin(flags.ADMIN)
+    for index, listen in enumerate(listens):
+        if any(_overlap(listen, other) for other in listens[:index]):
+            faults.append(f"{listen_origin}: {listen} is listened on twice")
+    for baseline in dict.fromkeys(values.present(flags.BASELINE)):
+        if any(_overlap(listen, baseline) for listen in listens):
+            faults.append(f"{values.origin(flags.BASELINE)}: {baseline} is where this proxy listens itself (--listen)")
+    for admin in filter(None, values.all(flags.ADMIN)):
+        if any(_overlap(listen, admin) for listen in listens):
+            faults.append(f"{admin_origin}: {admin} is also given as --listen")
+        if any(_overlap(baseline, admin) for baseline in values.present(flags.BASELINE)):
+            faults.append(f"{admin_origin}: {admin} is also given as --baseline")
+        if not all(not isinstance(address, str) and address.is_loopback for address in _addresses(admin.host)):
+            faults.append(
+                f"{admin_origin}: {admin} is not a loopback address, so others could drain the proxy and read the"
+                " table; that needs a token, which this version does not have yet (use 127.0.0.1, [::1] or off)"
+            )
+    return faults
+
+
+def name_faults(values: Values) -> list[str]:
+    """A name that stands twice in the order of precedence is a mistake somewhere."""
+    faults: list[str] = []
+    for option in (flags.KEY_NAME, flags.KEY_HEADER):
+        names = values.present(option)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        faults += [f"{values.origin(option)}: {name.decode()!r} is given twice" for name in twice]
+    return faults
+
+
+def _overlap(a: Endpoint, b: Endpoint) -> bool:
+    """Whether a connection to `b` may arrive at a listener on `a`, as far as the texts tell.
+
+    A wildcard also means this machine's other addresses, which the texts do not tell: whoever is led back to itself
+    that way notices it when it happens (SPEC 4).
+    """
+    if a.port != b.port or a.port == 0:
+        return False
+    return any(_meet(x, y) for x in _addresses(a.host) for y in _addresses(b.host))
+
+
+_Address = IPv4Address | IPv6Address | str
+
+
+def _meet(x: _Address, y: _Address) -> bool:
+    if isinstance(x, str) or isinstance(y, str):
+        return x == y
+    wild = x.is_unspecified or y.is_unspecified
+    local = all(address.is_unspecified or address.is_loopback for address in (x, y))
+    return x == y or (x.version == y.version and wild and local)
+
+
+def _addresses(host: str) -> list[_Address]:
+    """The addresses that the host stands for; a name stands for itself, since resolving is not this module's part."""
+    name = host.lower().rstrip(".")
+    if name == "localhost":
+        return [IPv4Address("127.0.0.1"), IPv6Address("::1")]
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return [name]
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return [address.ipv4_mapped]
+    return [address]

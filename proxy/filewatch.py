@@ -1,0 +1,204 @@
+"""Notices that the file at a path may have changed, whichever way: by rename, by writing in place, by a symlink.
+
+inotify, not polling: a look every 20 ms costs about 140 us of CPU each time the process wakes from idle, 0.7 % of a
+core (measured on a virtual machine, where waking costs, not `os.stat`); this way it is 0.04 %, the sweep's. Folders are
+watched, not the file, because a rename puts another file under the same name: every folder in which the path's last
+part or a symlink on the way to it stands. For a ConfigMap, `table.yaml -> ..data/table.yaml -> ..2026_11/table.yaml`,
+that is the mount for `table.yaml` and `..data` (which the kubelet swaps) and the folder behind it.
+
+A sweep every second catches what makes no events: a renamed folder above, a network file system, a writer that never
+closes the file. Where inotify is not to be had (not Linux, or all of the user's instances are taken, which happens on
+busy Kubernetes nodes) the sweep runs every 50 ms and does all of the work, for 0.4 % of a core. A change then takes a
+third of a second, since nothing says that its writer has finished.
+
+The standard library has no inotify, hence ctypes: 0.4 MB and 5 ms, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+SWEEP_S: Final = 1.0
+POLL_S: Final = 0.05
+
+# How long the file must stand still, by what was noticed, before it counts as whole.
+RENAME_SETTLE_S: Final = 0.0  # whoever renames has finished writing
+CLOSE_SETTLE_S: Final = 0.02  # a writer has finished; but some open a file again for every piece
+WRITER_SETTLE_S: Final = 1.0  # somebody may be in the middle of writing
+POLL_SETTLE_S: Final = 0.25  # the same, where no event will say that the writer has finished
+
+_log = logging.getLogger(__name__)
+
+# inotify(7)
+_IN_CLOSE_WRITE: Final = 0x8
+_IN_MOVED_FROM: Final = 0x40
+_IN_MOVED_TO: Final = 0x80
+_IN_CREATE: Final = 0x100
+_IN_DELETE: Final = 0x200
+_IN_Q_OVERFLOW: Final = 0x4000
+_IN_ONLYDIR: Final = 0x01000000
+_MASK: Final = _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE | _IN_ONLYDIR
+_EVENT: Final = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
+
+_MAX_SYMLINKS: Final = 40  # as Linux: path_resolution(7)
+
+
+class FileWatch:
+    """Calls `on_hint(settle_s)` whenever the file may have changed, and every `SWEEP_S` in any case.
+
+    Nothing is missed from the moment it is made; hints come once it is started.
+    """
+
+    def __init__(self, path: str, on_hint: Callable[[float], None], *, use_inotify: bool = True) -> None:
+        self._path: Final = os.path.abspath(path)
+        self._on_hint: Final = on_hint
+        self._loop: Final = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._places: list[_Place] = []
+        self._inotify: _Inotify | None = None
+        if use_inotify:
+            try:
+                self._inotify = _Inotify()
+            except (OSError, AttributeError) as error:  # AttributeError: a C library without inotify
+                _log.warning("no inotify (%s): looking at %s every %d ms", error, path, POLL_S * 1000)
+        self._watch_places()
+
+    def start(self) -> None:
+        if self._inotify is not None:
+            self._loop.add_reader(self._inotify.fd, self._on_events)
+        self._sweep()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._inotify is not None:
+            self._loop.remove_reader(self._inotify.fd)
+            self._inotify.close()
+            self._inotify = None
+
+    def _sweep(self) -> None:
+        self._timer = self._loop.call_later(POLL_S if self._inotify is None else SWEEP_S, self._sweep)
+        self._watch_places()
+        self._on_hint(POLL_SETTLE_S if self._inotify is None else WRITER_SETTLE_S)
+
+    def _on_events(self) -> None:
+        assert self._inotify is not None
+        hints = [self._settle_s(mask, name) for mask, name in self._inotify.read()]
+        settle_s = min((hint for hint in hints if hint is not None), default=None)
+        if settle_s is not None:
+            self._watch_places()  # before looking: what changes from here on makes an event of its own
+            self._on_hint(settle_s)
+
+    def _settle_s(self, mask: int, name: bytes) -> float | None:
+        """How long the file must stand still after this event; None if the event does not matter."""
+        if mask & _IN_Q_OVERFLOW:
+            return WRITER_SETTLE_S  # events were lost
+        place = next((place for place in self._places if place.name == name), None)
+        if place is None:
+            return None
+        if mask & _IN_CREATE and not os.path.islink(place.path):
+            return None  # its writer has only begun, and will close it
+        return RENAME_SETTLE_S if mask & (_IN_MOVED_TO | _IN_CREATE) else CLOSE_SETTLE_S
+
+    def _watch_places(self) -> None:
+        if self._inotify is None:
+            return
+        places = _places(self._path)
+        if places != self._places:
+            self._inotify.watch({place.folder for place in places})
+            self._places = places
+
+
+class _Place(NamedTuple):
+    """A name in a folder that decides where the path leads."""
+
+    folder: str
+    folder_inode: int | None  # another folder under the same name must be watched anew
+    name: bytes
+
+    @property
+    def path(self) -> bytes:
+        return os.path.join(os.fsencode(self.folder), self.name)
+
+
+def _place(folder: str, name: str) -> _Place:
+    try:
+        inode = os.stat(folder).st_ino
+    except OSError:
+        inode = None
+    return _Place(folder, inode, os.fsencode(name))
+
+
+def _places(path: str) -> list[_Place]:
+    """Every symlink on the way of an absolute path, and its last part."""
+    found: list[_Place] = []
+    parts = deque(path.split("/"))
+    folder = "/"
+    symlinks = 0
+    while parts:
+        name = parts.popleft()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            folder = os.path.dirname(folder)
+            continue
+        here = os.path.join(folder, name)
+        try:
+            target = os.readlink(here)
+        except OSError:  # no symlink
+            if not parts:
+                found.append(_place(folder, name))
+            folder = here
+            continue
+        found.append(_place(folder, name))
+        symlinks += 1
+        if symlinks > _MAX_SYMLINKS:
+            break
+        if target.startswith("/"):
+            folder = "/"
+        parts.extendleft(reversed(target.split("/")))
+    return found
+
+
+class _Inotify:
+    """inotify(7), as little of it as is needed here."""
+
+    def __init__(self) -> None:
+        import ctypes
+
+        self._libc: Final = ctypes.CDLL(None, use_errno=True)
+        self._errno: Final = ctypes.get_errno
+        self.fd: Final[int] = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(self._errno(), os.strerror(self._errno()))
+        self._watches: list[int] = []
+
+    def watch(self, folders: set[str]) -> None:
+        """Watch these folders instead of those before. One that does not exist is left to the sweep."""
+        for watch in self._watches:
+            self._libc.inotify_rm_watch(self.fd, watch)
+        watches = [self._libc.inotify_add_watch(self.fd, os.fsencode(folder), _MASK) for folder in folders]
+        self._watches = [watch for watch in watches if watch >= 0]
+
+    def read(self) -> Iterator[tuple[int, bytes]]:
+        """The events that wait: each one's mask, and the name in one of the folders that it is about."""
+        while True:
+            try:
+                events = os.read(self.fd, 65536)
+            except BlockingIOError:
+                return
+            place = 0
+            while place < len(events):
+                _, mask, _, length = _EVENT.unpack_from(events, place)
+                place += _EVENT.size
+                yield mask, events[place : place + length].rstrip(b"\0")
+                place += length
+
+    def close(self) -> None:
+        os.close(self.fd)

@@ -1,0 +1,302 @@
+"""The proxy's options, one row each: what may be said, how it is read, its default and the reason for it.
+
+`config` turns them into `Settings`; `pointsman explain` reuses the rows that decide.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.options import Option, choice, plain, seconds, switch, whole
+from proxy.routing.key import STRICT_NAME
+from proxy.routing.names import Endpoint, Workload, is_host, is_token
+
+# A key's value is the whole of such a field, and it is kept even when `Connection` names it. So no field that carries
+# framing or concerns one connection only, none that is rewritten on the way, none that is read otherwise.
+_NO_KEY_HEADERS: Final = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("content-length", "expect", "host", "http2-settings", "proxy-authenticate", "proxy-authorization"),
+        *("baggage", "traceparent", "tracestate"),
+        *("pointsman-decision", "pointsman-hop", "proxy-status"),
+    }
+)
+
+
+def _endpoint(text: str, low_port: int) -> Endpoint:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError(f"must be HOST:PORT, is {text!r}")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if ":" not in host:
+            raise ValueError(f"only an IPv6 address stands in brackets, is {text!r}")
+    elif ":" in host:
+        raise ValueError(f"an IPv6 address must stand in brackets, [::1]:8080, is {text!r}")
+    if not is_host(host):
+        raise ValueError(f"must be HOST:PORT with a name or an address, is {text!r}")
+    return Endpoint(host, whole(low_port, 65535)(port))
+
+
+def listen_endpoint(text: str) -> Endpoint:
+    """An address to listen on. Port 0 lets the system choose."""
+    return _endpoint(text, 0)
+
+
+def target_endpoint(text: str) -> Endpoint:
+    """An address to connect to."""
+    return _endpoint(text, 1)
+
+
+def admin_endpoint(text: str) -> Endpoint | None:
+    """An address to listen on, or none if the text is `off`."""
+    return None if text == "off" else listen_endpoint(text)
+
+
+def key_name(text: str) -> bytes:
+    """A member's name in `baggage` and `tracestate`, matched as it is."""
+    if not is_token(text.encode()):
+        raise ValueError(f"must be a token (RFC 9110 section 5.6.2), is {text!r}")
+    if text.encode() == STRICT_NAME:
+        raise ValueError(f"must not be {text}, which makes a request strict")
+    return text.encode()
+
+
+def key_header(text: str) -> bytes:
+    """A field's name, in lower case, since fields are matched by it."""
+    name = text.lower()
+    if not is_token(name.encode()):
+        raise ValueError(f"must be a field name, is {text!r}")
+    if name in _NO_KEY_HEADERS:
+        raise ValueError(f"must not be a field that has another meaning, is {text!r}")
+    return name.encode()
+
+
+# --- where traffic comes in and goes -------------------------------------------------------------------------------
+LISTEN: Final = Option(
+    "listen",
+    "HOST:PORT",
+    listen_endpoint,
+    "address that the workload's callers reach instead of the workload; port 0 lets the system choose",
+    repeatable=True,
+    required=True,
+)
+BASELINE: Final = Option(
+    "baseline",
+    "HOST:PORT",
+    target_endpoint,
+    "address of the workload itself, one for each --listen, in the same order",
+    repeatable=True,
+    required=True,
+)
+WORKLOAD_PORT: Final = Option(
+    "workload-port",
+    "PORT",
+    whole(1, 65535),
+    "port whose mappings in the table apply, one for each --listen or none at all",
+    default_text="the baseline's port",
+    repeatable=True,
+)
+WORKLOAD: Final = Option(
+    "workload",
+    "NS/KIND/NAME",
+    Workload.parse,
+    "workload that this proxy stands before, e.g. hotrod/Deployment/location",
+    required=True,
+)
+TABLE: Final = Option(
+    "table", "FILE", plain, "routing table, YAML or JSON; watched, a valid change is live at once", required=True
+)
+ADMIN: Final = Option(
+    "admin",
+    "HOST:PORT|off",
+    admin_endpoint,
+    "address of /livez /readyz /metrics /table /explain /drain",
+    default="127.0.0.1:16020",
+    why="loopback: who reaches it can drain the proxy and read the table",
+)
+
+# --- how it is decided ---------------------------------------------------------------------------------------------
+KEY_NAME: Final = Option(
+    "key-name",
+    "NAME",
+    key_name,
+    "name of a baggage or tracestate member that holds the routing key; the order is the precedence",
+    default="sd-routing-key,sd-sandbox",
+    why="what the SDKs and tests of today send",
+    repeatable=True,
+)
+KEY_HEADER: Final = Option(
+    "key-header",
+    "FIELD",
+    key_header,
+    "plain header whose whole value is the routing key, asked after baggage and tracestate",
+    default_text="none",
+    why="only what is asked for can route",
+    repeatable=True,
+)
+UNKNOWN_KEY: Final = Option(
+    "unknown-key",
+    "baseline|reject",
+    choice("baseline", "reject"),
+    "where a key leads that no sandbox has or had",
+    default="baseline",
+    why="keys of other clusters and of other tools' tests pass through",
+)
+GONE_KEY: Final = Option(
+    "gone-key",
+    "reject|baseline",
+    choice("reject", "baseline"),
+    "where the key of a sandbox leads that was deleted within the hour",
+    default="reject",
+    why="a test that outlives its sandbox must fail, not test the baseline",
+)
+ON_SANDBOX_FAILURE: Final = Option(
+    "on-sandbox-failure",
+    "fail|baseline",
+    choice("fail", "baseline"),
+    "what follows when no destination of a sandbox answers; baseline never applies to strict requests, nor once a "
+    "byte was sent",
+    default="fail",
+    why="a dead sandbox must not look like a green test",
+)
+DECISION_HEADER: Final = Option(
+    "decision-header",
+    "",
+    switch,
+    "add pointsman-decision (sandbox or baseline, and the reason) to every response",
+    default="off",
+    why="responses stay as the workload made them",
+)
+
+# --- how long ------------------------------------------------------------------------------------------------------
+DRAIN_DELAY: Final = Option(
+    "drain-delay",
+    "SECONDS",
+    seconds(0),
+    "how long connections are still accepted after SIGTERM, for platforms that learn late",
+    default="0",
+    why="in a pod the workload's own preStop hook covers it",
+    unit="s",
+)
+DRAIN_TIMEOUT: Final = Option(
+    "drain-timeout",
+    "SECONDS",
+    seconds(0),
+    "how long running requests may take to finish after that; an idle proxy leaves at once",
+    default="30",
+    why="Kubernetes kills 30 s after SIGTERM",
+    unit="s",
+)
+CONNECT_TIMEOUT: Final = Option(
+    "connect-timeout",
+    "SECONDS",
+    seconds(0.001),
+    "how long connecting to one upstream address may take",
+    default="5",
+    why="covers two lost SYNs, sent again after 1 s and 3 s; Envoy's default too",
+    unit="s",
+)
+RESPONSE_TIMEOUT: Final = Option(
+    "response-timeout",
+    "SECONDS",
+    seconds(0),
+    "how long the response head may take once the whole request is sent; 0 waits for ever",
+    default="300",
+    why="callers have deadlines of their own and this one only frees what is stuck: Envoy's 15 s or nginx's 60 s would "
+    "break long polls that worked without a proxy",
+    unit="s",
+)
+HEAD_TIMEOUT: Final = Option(
+    "head-timeout",
+    "SECONDS",
+    seconds(0.001),
+    "how long a request head may take from its first byte to its last",
+    default="10",
+    why="a head is a packet or a few, so this is many retransmissions; slow-header attacks end",
+    unit="s",
+)
+IDLE_TIMEOUT: Final = Option(
+    "idle-timeout",
+    "SECONDS",
+    seconds(0),
+    "how long a downstream connection may stand idle between requests; 0 is for ever",
+    default="3600",
+    why="far longer than callers keep theirs (mostly 5-90 s): if we closed first, a request could meet the close; "
+    "Envoy's default too",
+    unit="s",
+)
+UPSTREAM_IDLE_TIMEOUT: Final = Option(
+    "upstream-idle-timeout",
+    "SECONDS",
+    seconds(0.001),
+    "how long an idle upstream connection is kept for the next request",
+    default="4",
+    why="shorter than common servers keep theirs (uvicorn and Node.js: 5 s): a POST that meets their close is lost, a "
+    "new connection costs a fraction of a millisecond",
+    unit="s",
+)
+STREAM_IDLE_TIMEOUT: Final = Option(
+    "stream-idle-timeout",
+    "SECONDS",
+    seconds(0),
+    "how long a request or response that has begun may make no progress in either direction; 0 is for ever",
+    default="300",
+    why="event streams send comments every 15-60 s; Envoy's default too",
+    unit="s",
+)
+
+# --- how much ------------------------------------------------------------------------------------------------------
+MAX_HEAD_BYTES: Final = Option(
+    "max-head-bytes",
+    "BYTES",
+    whole(1024, 16 * 1024 * 1024),
+    "size of a request or response head",
+    default="61440",
+    why="60 KiB, as Envoy: what passes a mesh passes here; 8 KiB of baggage and as many cookies fit",
+    unit="bytes",
+)
+MAX_FIELDS: Final = Option(
+    "max-fields",
+    "COUNT",
+    whole(1, 100_000),
+    "number of fields in a head or in trailers",
+    default="100",
+    why="as Envoy; real requests have 10-40, and each one costs time",
+    unit="fields",
+)
+MAX_CONNECTIONS: Final = Option(
+    "max-connections",
+    "COUNT",
+    whole(1, 1_000_000),
+    "number of downstream connections at once; more are closed as they come",
+    default="20000",
+    why="twice the 10,000 that a busy service holds, and within 80 MB at 4 KB each when idle",
+    unit="connections",
+)
+
+OPTIONS: Final[tuple[Option[object], ...]] = (
+    LISTEN,
+    BASELINE,
+    WORKLOAD_PORT,
+    WORKLOAD,
+    TABLE,
+    ADMIN,
+    KEY_NAME,
+    KEY_HEADER,
+    UNKNOWN_KEY,
+    GONE_KEY,
+    ON_SANDBOX_FAILURE,
+    DECISION_HEADER,
+    DRAIN_DELAY,
+    DRAIN_TIMEOUT,
+    CONNECT_TIMEOUT,
+    RESPONSE_TIMEOUT,
+    HEAD_TIMEOUT,
+    IDLE_TIMEOUT,
+    UPSTREAM_IDLE_TIMEOUT,
+    STREAM_IDLE_TIMEOUT,
+    MAX_HEAD_BYTES,
+    MAX_FIELDS,
+    MAX_CONNECTIONS,
+)

@@ -1,0 +1,141 @@
+"""The counters of `metrics` as Prometheus reads them; prometheus_client is imported at the first scrape, not before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from proxy.telemetry.metrics import BUCKETS, Histogram, Metrics
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """What is told of the routing table."""
+
+    version: str
+    age_s: float
+    routes: int
+    is_stale: bool
+    refused_total: int
+
+
+class Exposition:
+    """`/metrics` of one process."""
+
+    def __init__(self, metrics: Metrics, table_state: Callable[[], TableState | None]) -> None:
+        self._metrics = metrics
+        self._table_state = table_state
+        self._registry: CollectorRegistry | None = None
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """The exposition in the format that `accept` asks for, and its media type."""
+        from prometheus_client import CollectorRegistry, ProcessCollector
+        from prometheus_client.exposition import choose_encoder
+
+        if self._registry is None:
+            self._registry = CollectorRegistry()
+            self._registry.register(self)
+            ProcessCollector(registry=self._registry)
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by prometheus_client at each scrape."""
+        yield from _data_path(self._metrics)
+        state = self._table_state()
+        if state is not None:
+            yield from _table(state)
+
+    def describe(self) -> Iterable[Metric]:
+        """None: the names are checked by a test, not at registration."""
+        return ()
+
+
+def _data_path(metrics: Metrics) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    requests = CounterMetricFamily(
+        "pointsman_requests",
+        "Requests by where they went (route, sandbox), the answer's status class, and why.",
+        labels=["route", "sandbox", "status", "reason"],
+    )
+    for kind, sandbox, reason, status_class, count in metrics.requests():
+        requests.add_metric([kind, sandbox, _CLASSES[status_class], reason.name], count)
+    yield requests
+
+    durations = HistogramMetricFamily(
+        "pointsman_request_duration_seconds",
+        "From a request's head to its response's last byte, by where it went.",
+        labels=["route"],
+    )
+    for kind, histogram in metrics.durations():
+        durations.add_metric([kind], _cumulative(histogram), histogram.sum_s)
+    yield durations
+
+    refused = CounterMetricFamily(
+        "pointsman_refused_requests",
+        "What was no valid request: answered by the proxy without a decision.",
+        labels=["reason"],
+    )
+    for reason, count in metrics.refused.items():
+        refused.add_metric([reason.name], count)
+    yield refused
+
+    failures = CounterMetricFamily(
+        "pointsman_upstream_failures",
+        "Attempts that an upstream failed; the request may have succeeded elsewhere.",
+        labels=["route", "sandbox", "reason"],
+    )
+    for (kind, sandbox, reason), count in metrics.upstream_failures.items():
+        failures.add_metric([kind, sandbox, reason.name], count)
+    yield failures
+
+    for name, text, value in (
+        (
+            "pointsman_upstream_retries",
+            "Requests sent again because a pooled connection was stale.",
+            "upstream_retries",
+        ),
+        ("pointsman_lines_not_joined", "Routing fields left in several lines: over 8192 bytes.", "lines_not_joined"),
+        ("pointsman_downstream_connections_opened", "Accepted connections.", "downstream_connections_total"),
+        ("pointsman_upstream_connections_opened", "Connections made.", "upstream_connections_total"),
+    ):
+        yield CounterMetricFamily(name, text, value=getattr(metrics, value))
+    yield GaugeMetricFamily(
+        "pointsman_downstream_connections", "Accepted connections now.", value=metrics.downstream_connections
+    )
+    yield GaugeMetricFamily(
+        "pointsman_upstream_connections", "Upstream connections now.", value=metrics.upstream_connections
+    )
+
+
+def _table(state: TableState) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    info = GaugeMetricFamily("pointsman_table_info", "1, with the routing table's version.", labels=["version"])
+    info.add_metric([state.version], 1)
+    yield info
+    yield GaugeMetricFamily("pointsman_table_age_seconds", "Since this table took effect.", value=state.age_s)
+    yield GaugeMetricFamily("pointsman_table_routes", "Routes in the table.", value=state.routes)
+    yield GaugeMetricFamily(
+        "pointsman_table_stale", "1 while the table's source can't be read or is refused.", value=int(state.is_stale)
+    )
+    yield CounterMetricFamily(
+        "pointsman_table_refused", "Tables that were refused; the old one stayed.", value=state.refused_total
+    )
+
+
+def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
+    total = 0
+    buckets: list[tuple[str, float]] = []
+    for bound, count in zip((*map(str, BUCKETS), "+Inf"), histogram.counts, strict=True):
+        total += count
+        buckets.append((bound, total))
+    return buckets

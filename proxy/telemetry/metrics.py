@@ -1,0 +1,151 @@
+"""Counters of the data path: plain integers, bound once to a decision, written out only when somebody asks.
+
+prometheus_client writes the exposition, but does not count: one of its counters costs about as much as the whole
+decision, a child per sandbox costs kilobytes, and the proxy needs neither locks nor either price. It is imported at the
+first scrape (`exposition`).
+
+A decision is a shared object that lives as long as its table. `finished` finds its series by the object's identity, one
+dictionary access; the first use binds it. A table swap drops the bindings and the series of sandboxes that are gone.
+Sandbox names come from tables and may be many, so a bounded number gets a series of its own; the rest share `other`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Final
+
+from proxy.errors import Reason
+from proxy.routing.decision import Decision
+
+# Seconds. A sidecar adds well under a millisecond; the upper end is where people look for timeouts.
+BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+OTHER: Final = "other"
+MAX_SANDBOXES: Final = 500
+
+
+class Histogram:
+    """Counts per bucket (not cumulative; the last is beyond all bounds) and the sum, in seconds."""
+
+    __slots__ = ("counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.sum_s = 0.0
+
+
+class Series:
+    """Requests of one (route kind, sandbox): by status class and reason, and how long they took."""
+
+    __slots__ = ("by_status", "failed", "histogram", "kind", "reason", "sandbox")
+
+    def __init__(self, kind: str, sandbox: str, reason: Reason, histogram: Histogram) -> None:
+        self.kind = kind
+        self.sandbox = sandbox
+        self.reason = reason
+        self.histogram = histogram
+        self.by_status = [0] * 6  # index 0: ended without a response head of ours
+        self.failed: dict[tuple[Reason, int], int] = {}  # where it ended otherwise than decided
+
+
+class Metrics:
+    """Everything that one process counts."""
+
+    __slots__ = (
+        "_bound",
+        "_histograms",
+        "_sandboxes",
+        "_series",
+        "downstream_connections",
+        "downstream_connections_total",
+        "lines_not_joined",
+        "refused",
+        "upstream_connections",
+        "upstream_connections_total",
+        "upstream_failures",
+        "upstream_retries",
+    )
+
+    def __init__(self) -> None:
+        self._bound: dict[Decision, Series] = {}
+        self._series: dict[tuple[str, str, Reason], Series] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self._sandboxes: set[str] = set()
+        self.refused: dict[Reason, int] = {}
+        self.upstream_failures: dict[tuple[str, str, Reason], int] = {}
+        self.upstream_retries = 0
+        self.lines_not_joined = 0
+        self.downstream_connections = 0
+        self.downstream_connections_total = 0
+        self.upstream_connections = 0
+        self.upstream_connections_total = 0
+
+    # --- the hot path ---
+
+    def finished(self, decision: Decision, reason: Reason, status: int, elapsed_s: float) -> None:
+        """One exchange is over. `status` 0: no response head was sent."""
+        series = self._bound.get(decision)
+        if series is None:
+            series = self._bind(decision)
+        if reason is series.reason:
+            series.by_status[status // 100] += 1
+        else:
+            key = (reason, status // 100)
+            series.failed[key] = series.failed.get(key, 0) + 1
+        histogram = series.histogram
+        histogram.counts[bisect_left(BUCKETS, elapsed_s)] += 1
+        histogram.sum_s += elapsed_s
+
+    # --- off it ---
+
+    def _bind(self, decision: Decision) -> Series:
+        sandbox = self._label(decision.sandbox)
+        key = (decision.kind, sandbox, decision.reason)
+        series = self._series.get(key)
+        if series is None:
+            histogram = self._histograms.setdefault(decision.kind, Histogram())
+            series = self._series[key] = Series(*key, histogram)
+        self._bound[decision] = series
+        return series
+
+    def _label(self, sandbox: str | None) -> str:
+        if sandbox is None:
+            return ""
+        if sandbox not in self._sandboxes:
+            if len(self._sandboxes) >= MAX_SANDBOXES:
+                return OTHER
+            self._sandboxes.add(sandbox)
+        return sandbox
+
+    def refuse(self, reason: Reason) -> None:
+        """A request that was none (bad framing, too large): it never got as far as a decision."""
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def upstream_failed(self, decision: Decision, reason: Reason) -> None:
+        """An attempt failed; the request may still succeed elsewhere."""
+        key = (decision.kind, self._label(decision.sandbox), reason)
+        self.upstream_failures[key] = self.upstream_failures.get(key, 0) + 1
+
+    def table_swapped(self, sandboxes: Iterable[str]) -> None:
+        """Another table: series of sandboxes that it does not name go away."""
+        known = self._sandboxes.intersection(sandboxes)
+        gone = self._sandboxes - known
+        self._bound.clear()
+        self._sandboxes = known
+        if gone:
+            self._series = {key: series for key, series in self._series.items() if key[1] not in gone}
+            failures = self.upstream_failures.items()
+            self.upstream_failures = {key: count for key, count in failures if key[1] not in gone}
+
+    def requests(self) -> Iterable[tuple[str, str, Reason, int, int]]:
+        """(route kind, sandbox, reason, status class, count) of every series that is not zero."""
+        for series in self._series.values():
+            for status_class, count in enumerate(series.by_status):
+                if count:
+                    yield series.kind, series.sandbox, series.reason, status_class, count
+            for (reason, status_class), count in series.failed.items():
+                yield series.kind, series.sandbox, reason, status_class, count
+
+    def durations(self) -> Iterable[tuple[str, Histogram]]:
+        """(route kind, histogram)."""
+        return self._histograms.items()
