@@ -1,0 +1,119 @@
+"""`pointsman explain`: where a request would go by a table file, and each step that led there.
+
+The same code decides as in the proxy, so a proxy with this table answers the same at `/explain`, save for what only it
+remembers: keys and routes that left its earlier tables.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from proxy import flags
+from proxy.config import key_settings, name_faults, policy
+from proxy.options import Option, Values, asks_for_help, help_rows, read_options, switch, whole
+from proxy.routing.decision import Decider
+from proxy.routing.explain import Explanation, explain, routing_inputs
+from proxy.routing.faults import TableError
+from proxy.routing.key import KeyReader
+from proxy.routing.names import Workload, is_token
+from proxy.routing.table import RoutingTable
+from proxy.routing.text import parse_text
+from proxy.routing.wire import read_document
+
+
+def _field(text: str) -> tuple[bytes, bytes]:
+    """`name: value`, as in a request head."""
+    name, colon, value = text.encode("utf-8", "surrogateescape").partition(b":")
+    if not colon or not is_token(name):
+        raise ValueError(f"must be 'name: value', is {text!r}")
+    if b"\r" in value or b"\n" in value or b"\0" in value:
+        raise ValueError(f"must be one line, is {text!r}")
+    return name, value.strip(b" \t")
+
+
+_PORT: Final = Option(
+    "port",
+    "PORT",
+    whole(1, 65535),
+    "the workload's port that the request arrives at",
+    default_text="the first that the table maps for this workload",
+)
+_HEADER: Final = Option("header", "'NAME: VALUE'", _field, "one field of the request", repeatable=True)
+_JSON: Final = Option("json", "", switch, "print JSON", default="off")
+_OPTIONS: Final[tuple[Option[object], ...]] = (
+    flags.TABLE,
+    flags.WORKLOAD,
+    _PORT,
+    _HEADER,
+    _JSON,
+    flags.KEY_NAME,
+    flags.KEY_HEADER,
+    flags.UNKNOWN_KEY,
+    flags.GONE_KEY,
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints the explanation; the exit code is 2 if the arguments or the table are bad."""
+    if asks_for_help(argv):
+        sys.stdout.write(_help_text())
+        return 0
+    values, faults = read_options(_OPTIONS, argv, os.environ)
+    faults += name_faults(values)
+    if not faults:
+        try:
+            table = _read_table(values.one(flags.TABLE))
+        except TableError as error:
+            faults = [f"--table {values.one(flags.TABLE)}: {fault}" for fault in error.faults]
+    if faults:
+        for fault in faults:
+            sys.stderr.write(f"pointsman explain: {fault}\n")
+        return 2
+    explanation = _explanation(values, table)
+    if values.one(_JSON):
+        sys.stdout.write(json.dumps(explanation.to_dict(), indent=2) + "\n")
+    else:
+        sys.stdout.write(explanation.to_text())
+    return 0
+
+
+def _explanation(values: Values, table: RoutingTable) -> Explanation:
+    keys = key_settings(values)
+    workload = values.one(flags.WORKLOAD)
+    ports = values.present(_PORT)
+    return explain(
+        routing_inputs(values.present(_HEADER), keys),
+        reader=KeyReader(keys),
+        decider=Decider(workload, policy(values)),
+        table=table,
+        view=table.view(workload),
+        port=ports[0] if ports else _first_port(table, workload),
+    )
+
+
+def _first_port(table: RoutingTable, workload: Workload) -> int:
+    routes = table.routes_of.get(workload, {}).values()
+    return next((mapping.port for route in routes for mapping in route.mappings), 80)
+
+
+def _read_table(path: str) -> RoutingTable:
+    try:
+        with open(path, "rb") as file:
+            raw = file.read()
+    except OSError as error:
+        raise TableError([f"can't be read: {error.strerror}"]) from None
+    return read_document(parse_text(raw))
+
+
+def _help_text() -> str:
+    return (
+        "usage: pointsman explain --table FILE --workload NS/KIND/NAME [--header 'baggage: sd-routing-key=...']...\n"
+        "\n"
+        "Says where a request would go by this table, and why. Exit codes: 0 said, 2 bad arguments or table.\n"
+        "\n"
+        f"{help_rows(_OPTIONS)}\n"
+    )

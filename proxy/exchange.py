@@ -1,0 +1,432 @@
+"""THE hot path: one request and its response, in any HTTP version, from head to last byte.
+
+Read it top to bottom; a request goes the same way:
+
+    start            the head arrived: read the key, decide
+    _forward         choose the endpoint; a pooled connection, or a new one
+    connected        the head goes upstream
+    request_body     pieces of the request follow, as they come
+    response_head    the upstream answers
+    response_body    pieces of the response follow
+    response_end     the last byte
+    _finish          counted, both connections are free again
+
+and, where something fails: `connect_failed`, `upstream_failed`, `downstream_failed`.
+
+The exchange does no I/O and knows no HTTP version. It talks to three things that `net` implements: its `Downstream`,
+its `Upstream`, and the `UpstreamPool`. It streams both ways and holds no body: whoever cannot write asks the other side
+to stop reading (`pause_reading`), and pauses are counted there, because several parties may hold one.
+
+What is forwarded is what came (SPEC 4). Nothing in a request names the place it goes to; only the table does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final, Protocol
+
+from proxy import errors
+from proxy.codec.events import END, NO_BODY, End, RequestHead, ResponseHead
+from proxy.codec.lines import replace_host, with_one_line
+from proxy.errors import Reason, Side
+from proxy.routing.baggage import joined_lines
+from proxy.routing.decision import Decider, Decision, decision_text
+from proxy.routing.key import KeyReader, KeyReading
+from proxy.routing.names import Endpoint
+from proxy.routing.view import WorkloadView
+from proxy.telemetry.metrics import Metrics
+
+# RFC 9110 section 9.2.2
+_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
+
+
+class Downstream(Protocol):
+    """The side that asked: one request's part of a downstream connection."""
+
+    def send_interim(self, head: ResponseHead) -> None:
+        """A 1xx head; the final one follows."""
+
+    def send_head(self, head: ResponseHead) -> None: ...
+
+    def send_body(self, data: bytes) -> None: ...
+
+    def send_end(self, end: End) -> None:
+        """The response is complete; the exchange is over for this side."""
+
+    def flush(self) -> None:
+        """What was sent goes out now; called once when the upstream has said all that it has to say for now."""
+
+    def abort(self) -> None:
+        """The response can't be completed: the stream ends so that nobody takes it for complete."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    @property
+    def is_looped(self) -> bool:
+        """The connection was made by this very proxy."""
+
+
+class Upstream(Protocol):
+    """The side that answers: one request's part of an upstream connection."""
+
+    is_reused: bool
+    active_at_s: float  # on the clock of `net`: when bytes last went either way
+
+    def send_head(self, head: RequestHead, exchange: Exchange) -> None: ...
+
+    def send_body(self, data: bytes) -> None: ...
+
+    def send_end(self, end: End) -> None: ...
+
+    def cancel(self) -> None:
+        """Nobody wants the response any more."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class UpstreamPool(Protocol):
+    """Connections to endpoints."""
+
+    def take(self, endpoint: Endpoint) -> Upstream | None:
+        """An idle connection, or None."""
+
+    def connect(self, endpoint: Endpoint, exchange: Exchange) -> None:
+        """Makes a new connection; later `exchange.connected` or `exchange.connect_failed` is called."""
+
+
+class Tables(Protocol):
+    """Where the current routing table is found."""
+
+    @property
+    def view(self) -> WorkloadView | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What all exchanges of one listener share. `number` is the workload's port, whose mappings apply (SPEC 6)."""
+
+    number: int
+    baseline: tuple[Endpoint, ...]
+    hop_line: bytes
+    reader: KeyReader
+    decider: Decider
+    tables: Tables
+    pool: UpstreamPool
+    metrics: Metrics
+    failure_to_baseline: bool
+    decision_field: bool
+
+
+class Exchange:
+    """One request and its response."""
+
+    __slots__ = (
+        "_attempts",
+        "_downstream",
+        "_endpoints",
+        "_is_waiting",
+        "_port",
+        "_reading",
+        "_started_s",
+        "_status",
+        "_upstream",
+        "decision",
+        "endpoint",
+        "head",
+        "is_over",
+        "reason",
+        "request_ended",
+    )
+
+    def __init__(self, port: Port, downstream: Downstream, head: RequestHead) -> None:
+        self._port = port
+        self._downstream = downstream
+        self.head = head
+        self._started_s = perf_counter()
+        self._upstream: Upstream | None = None
+        self._is_waiting = False  # for a connection, with the downstream's reading paused
+        self.request_ended = head.body == NO_BODY  # the whole request was read
+        self._status = 0  # of the final response head sent downstream; 0: none yet
+        self._attempts = 0
+        self.is_over = False
+
+    # --- the request ---
+
+    def start(self) -> None:
+        """Decides, and forwards or answers. Cost: independent of the table's size."""
+        port, head = self._port, self.head
+        self._reading: KeyReading = port.reader.read(head.baggage, head.tracestate, head.key_fields)
+        self.decision: Decision = port.decider.decide(self._reading, port.tables.view, port.number, head.hops)
+        self.reason: Reason = self.decision.reason
+        if self._downstream.is_looped:
+            self.reason = errors.LOOP
+            self._answer(errors.LOOP.status)
+            return
+        if self.decision.status:
+            if self.reason is not errors.NO_DESTINATION or not self._may_fall_back():
+                self._answer(self.decision.status)
+                return
+            self._fall_back(_NO_DESTINATION_BASELINE)
+        if len(head.baggage) > 1:
+            self._join(b"baggage", head.baggage)
+        if len(head.tracestate) > 1:
+            self._join(b"tracestate", head.tracestate)
+        mapping = self.decision.mapping
+        self._endpoints: Sequence[Endpoint]
+        if mapping is None:
+            self._endpoints = port.baseline
+        else:
+            self._endpoints = mapping.destinations
+            head.lines.append(port.hop_line)
+        self._forward()
+
+    def _forward(self) -> None:
+        pool = self._port.pool
+        self.endpoint = endpoint = self._endpoints[0]
+        upstream = pool.take(endpoint)
+        if upstream is not None:
+            self._send_head(upstream)
+            return
+        if not self.request_ended and not self._is_waiting:
+            self._is_waiting = True
+            self._downstream.pause_reading()
+        pool.connect(endpoint, self)
+
+    def _join(self, name: bytes, values: Sequence[bytes]) -> None:
+        """Several lines become one, since some SDKs read only the first (SPEC 4); counted where that is too long."""
+        joined = joined_lines(values)
+        if joined is None:
+            self._port.metrics.lines_not_joined += 1
+        else:
+            self.head.lines = with_one_line(self.head.lines, name, joined)
+
+    def connected(self, upstream: Upstream) -> None:
+        """A new connection to `endpoint` stands. Not called when the exchange `is_over`."""
+        self._send_head(upstream)
+        if self._is_waiting:
+            self._is_waiting = False
+            self._downstream.resume_reading()
+
+    def _send_head(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        mapping = self.decision.mapping
+        if not self.head.host or (mapping is not None and mapping.authority == "destination"):
+            self.head.lines = replace_host(self.head.lines, str(self.endpoint).encode())
+        upstream.send_head(self.head, self)
+
+    def request_body(self, data: bytes) -> None:
+        if self._upstream is not None:
+            self._upstream.send_body(data)
+
+    def request_end(self, end: End) -> None:
+        self.request_ended = True
+        if self._upstream is not None:
+            self._upstream.send_end(end)
+
+    # --- the response ---
+
+    def response_head(self, head: ResponseHead) -> None:
+        if head.status < 200:
+            self._downstream.send_interim(head)
+            return
+        self._status = head.status
+        if self._port.decision_field:
+            head.lines.append(self._decision_line())
+        self._downstream.send_head(head)
+
+    def response_body(self, data: bytes) -> None:
+        self._downstream.send_body(data)
+
+    def response_end(self, end: End) -> None:
+        """The last byte. If the request is still being sent, the upstream did not want the rest of it."""
+        self._finish()
+        self._downstream.send_end(end)
+
+    def flush(self) -> None:
+        self._downstream.flush()
+
+    def _finish(self) -> None:
+        self.is_over = True
+        self._upstream = None
+        self._port.metrics.finished(self.decision, self.reason, self._status, perf_counter() - self._started_s)
+
+    # --- backpressure ---
+
+    def downstream_is_full(self) -> None:
+        if self._upstream is not None:
+            self._upstream.pause_reading()
+
+    def downstream_is_free(self) -> None:
+        if self._upstream is not None:
+            self._upstream.resume_reading()
+
+    def upstream_is_full(self) -> None:
+        self._downstream.pause_reading()
+
+    def upstream_is_free(self) -> None:
+        self._downstream.resume_reading()
+
+    # --- what can go wrong ---
+
+    def connect_failed(self, reason: Reason) -> None:
+        """No connection to `endpoint`. Nothing was sent, so the next destination may be tried (each once)."""
+        if self.is_over:
+            return
+        self._port.metrics.upstream_failed(self.decision, reason)
+        self._endpoints = self._endpoints[1:]
+        if self._endpoints:
+            self._forward()
+        elif self._may_fall_back():
+            self._fall_back(_UNREACHABLE_BASELINE)
+            self._endpoints = self._port.baseline
+            self._forward()
+        else:
+            self._fail(reason)
+
+    def upstream_failed(self, reason: Reason) -> None:
+        """The connection broke, or what came over it was no answer. `reason` says which."""
+        if self.is_over:
+            return
+        upstream = self._upstream
+        self._upstream = None
+        self._port.metrics.upstream_failed(self.decision, reason)
+        if self._status:
+            self.reason = errors.UPSTREAM_TRUNCATED
+            self._finish()
+            self._downstream.abort()
+        elif reason is errors.UPSTREAM_CLOSED and upstream is not None and self._may_retry(upstream):
+            self._attempts += 1
+            self._port.metrics.upstream_retries += 1
+            self._port.pool.connect(self.endpoint, self)
+        else:
+            self._fail(reason)
+
+    def downstream_failed(self, reason: Reason = errors.DOWNSTREAM_CLOSED) -> None:
+        """The downstream left, or broke the rules in the middle of its body: both connections die (CHECKLIST 4, 6)."""
+        if self.is_over:
+            return
+        upstream = self._upstream
+        self.reason = reason
+        self._finish()
+        if upstream is not None:
+            upstream.cancel()
+
+    @property
+    def upstream_active_at_s(self) -> float:
+        """When the upstream side last moved; 0 while there is none."""
+        return self._upstream.active_at_s if self._upstream is not None else 0.0
+
+    def stream_timed_out(self) -> None:
+        """Neither side moved for too long."""
+        upstream = self._upstream
+        if self._status:
+            self.downstream_failed(errors.STREAM_TIMEOUT)
+            self._downstream.abort()
+            return
+        if upstream is not None:
+            self._upstream = None
+            upstream.cancel()
+        self._fail(errors.UPSTREAM_TIMEOUT if self.request_ended else errors.REQUEST_TIMEOUT)
+
+    def _may_retry(self, upstream: Upstream) -> bool:
+        """Once, where a pooled connection turned out stale under an idempotent request without a body.
+
+        Spec: RFC 9110 section 9.2.2, RFC 9112 section 9.3.1. Whatever else was sent may have been executed.
+        """
+        return (
+            upstream.is_reused and self._attempts == 0 and self.head.body == NO_BODY and self.head.method in _IDEMPOTENT
+        )
+
+    def _may_fall_back(self) -> bool:
+        """`--on-sandbox-failure baseline`: only before any byte was sent, never for strict requests (SPEC 4)."""
+        return self._port.failure_to_baseline and self.decision.mapping is not None and not self._reading.strict
+
+    def _fall_back(self, decision: Decision) -> None:
+        hop_line = self._port.hop_line
+        self.head.lines = [line for line in self.head.lines if line is not hop_line]
+        self.decision = decision
+        self.reason = decision.reason
+
+    def _fail(self, reason: Reason) -> None:
+        if self.decision.mapping is None:
+            reason = _OF_BASELINE.get(reason, reason)
+        self.reason = reason
+        self._answer(reason.status)
+
+    def _answer(self, status: int) -> None:
+        """Our own answer, marked as ours. Spec: RFC 9209; the reasons are `errors`' table."""
+        if self._is_waiting:
+            self._is_waiting = False
+            self._downstream.resume_reading()
+        reason = self.reason
+        body = b"pointsman: %b: %b\n" % (reason.name.encode(), reason.text.encode())
+        lines = own_lines(status, reason, self._details(), body)
+        if self._port.decision_field:
+            lines.append(self._decision_line())
+        self._status = status
+        self._finish()
+        self._downstream.send_head(ResponseHead(status, lines, len(body), True))
+        self._downstream.send_body(body)
+        self._downstream.send_end(END)
+        self._downstream.flush()
+
+    def _details(self) -> str:
+        """`<reason>: <sandbox, endpoint>` (SPEC 4), as much of it as there is."""
+        named = [self.decision.sandbox] if self.decision.sandbox else []
+        if self.reason.side is Side.UPSTREAM and hasattr(self, "endpoint"):
+            named.append(str(self.endpoint))
+        return f"{self.reason}: {', '.join(named)}" if named else str(self.reason)
+
+    def _decision_line(self) -> bytes:
+        decision = self.decision
+        kind = "none" if self.reason is errors.LOOP else decision.kind
+        return decision_line(decision_text(kind, decision.sandbox, self.reason, decision.note))
+
+
+# `--on-sandbox-failure baseline`: where the request went instead, and why it did not go where its key leads.
+_UNREACHABLE_BASELINE: Final = Decision(errors.SANDBOX_UNREACHABLE, "baseline", None, None, 0, None)
+_NO_DESTINATION_BASELINE: Final = Decision(errors.NO_DESTINATION, "baseline", None, None, 0, None)
+
+# A failure to connect is named after what was to be reached.
+_OF_BASELINE: Final = {
+    errors.SANDBOX_UNREACHABLE: errors.BASELINE_UNREACHABLE,
+    errors.SANDBOX_TIMEOUT: errors.BASELINE_TIMEOUT,
+}
+
+
+def decision_line(text: str) -> bytes:
+    """The field that `--decision-header` adds to every response."""
+    return b"pointsman-decision: " + text.encode()
+
+
+def own_lines(status: int, reason: Reason, details: str, body: bytes) -> list[bytes]:
+    """The head of an answer of our own."""
+    return [
+        b"HTTP/1.1 %d %b" % (status, _PHRASES.get(status, b"Error")),
+        b"Content-Type: text/plain; charset=utf-8",
+        b"Content-Length: %d" % len(body),
+        f'Proxy-Status: pointsman; error={reason.proxy_error}; details="{details}"'.encode(),
+    ]
+
+
+_PHRASES: Final = {
+    400: b"Bad Request",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    414: b"URI Too Long",
+    424: b"Failed Dependency",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    501: b"Not Implemented",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+    508: b"Loop Detected",
+}

@@ -1,0 +1,86 @@
+"""What all downstream connections of a process share: limits, the coarse clock, and who is connected.
+
+The clock is one number, set about once a second by `run_clock`, which also asks every connection whether it waited too
+long. A timer per connection or per request would cost more than the request's routing; timeouts of seconds need none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from proxy.codec.fields import FieldKinds
+from proxy.codec.h1.reader import HeadLimits
+from proxy.config import Timeouts
+from proxy.net.pool import Pool
+from proxy.telemetry.metrics import Metrics
+
+TICK_S: Final = 1.0
+
+
+class Connection(Protocol):
+    """A downstream connection, of any HTTP version."""
+
+    def check_time(self, now_s: float) -> None: ...
+
+    def drain(self) -> None: ...
+
+    def cut(self) -> None: ...
+
+
+class Connections:
+    """The downstream connections of one process."""
+
+    __slots__ = ("_all", "_metrics", "_pool", "is_draining", "limits", "now_s", "request_kinds", "timeouts")
+
+    def __init__(
+        self, request_kinds: FieldKinds, limits: HeadLimits, timeouts: Timeouts, pool: Pool, metrics: Metrics
+    ) -> None:
+        self.request_kinds = request_kinds
+        self.limits = limits
+        self.timeouts = timeouts
+        self.is_draining = False
+        self.now_s = pool.now_s
+        self._pool = pool
+        self._metrics = metrics
+        self._all: set[Connection] = set()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def add(self, connection: Connection) -> None:
+        self._all.add(connection)
+        self._metrics.downstream_connections += 1
+        self._metrics.downstream_connections_total += 1
+
+    def remove(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        self._metrics.downstream_connections -= 1
+
+    def is_own(self, transport: asyncio.Transport) -> bool:
+        """Whether this very process is the peer: led back to itself, it would spin (SPEC 4)."""
+        return transport.get_extra_info("peername") in self._pool.local_addresses
+
+    async def run_clock(self) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self.now_s = now_s = loop.time()
+            self._pool.check_time(now_s)
+            for connection in list(self._all):
+                connection.check_time(now_s)
+            await asyncio.sleep(TICK_S)
+
+    async def drain(self, limit_s: float) -> bool:
+        """Ends every connection after what it is doing; after `limit_s` it is cut. True: nothing had to be."""
+        loop = asyncio.get_running_loop()
+        self.is_draining = True
+        for connection in list(self._all):
+            connection.drain()
+        end_s = loop.time() + limit_s
+        while self._all and loop.time() < end_s:
+            await asyncio.sleep(0.01)
+        is_clean = not self._all
+        for connection in list(self._all):
+            connection.cut()
+        return is_clean

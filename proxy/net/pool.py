@@ -1,0 +1,161 @@
+"""Upstream connections: idle ones by endpoint, the last used first, and new ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Final
+
+from proxy import errors
+from proxy.codec.fields import FieldKinds
+from proxy.codec.h1.reader import HeadLimits
+from proxy.config import Timeouts
+from proxy.errors import Reason
+from proxy.exchange import Exchange
+from proxy.net.background import spawn
+from proxy.net.upstream import H1Upstream
+from proxy.routing.names import Endpoint
+from proxy.telemetry.metrics import Metrics
+
+# More idle connections than this to one endpoint are of no use to one core.
+_MAX_IDLE: Final = 512
+
+
+class Pool:
+    """Implements `exchange.UpstreamPool`."""
+
+    __slots__ = (
+        "_all",
+        "_idle",
+        "_is_refused",
+        "_metrics",
+        "_timeouts",
+        "limits",
+        "local_addresses",
+        "now_s",
+        "response_kinds",
+    )
+
+    def __init__(
+        self,
+        response_kinds: FieldKinds,
+        limits: HeadLimits,
+        timeouts: Timeouts,
+        metrics: Metrics,
+        is_refused: Callable[[str, int], bool],
+    ) -> None:
+        self.response_kinds = response_kinds
+        self.limits = limits
+        self._timeouts = timeouts
+        self._metrics = metrics
+        self._is_refused = is_refused
+        self._idle: dict[Endpoint, list[H1Upstream]] = {}
+        self._all: set[H1Upstream] = set()
+        self.local_addresses: set[object] = set()
+        self.now_s = asyncio.get_running_loop().time()
+
+    # --- the hot path ---
+
+    def take(self, endpoint: Endpoint) -> H1Upstream | None:
+        """The connection to `endpoint` that went idle last, or None."""
+        idle = self._idle.get(endpoint)
+        if not idle:
+            return None
+        upstream = idle.pop()
+        upstream.is_reused = True
+        return upstream
+
+    def put(self, upstream: H1Upstream) -> None:
+        """A connection whose response is complete."""
+        idle = self._idle.get(upstream.endpoint)
+        if idle is None:
+            idle = self._idle[upstream.endpoint] = []
+        if len(idle) < _MAX_IDLE:
+            idle.append(upstream)
+        else:
+            upstream.close()
+
+    # --- making connections ---
+
+    def connect(self, endpoint: Endpoint, exchange: Exchange) -> None:
+        """Connects in the background and tells the exchange."""
+        spawn(self._connect(endpoint, exchange), "connect")
+
+    async def _connect(self, endpoint: Endpoint, exchange: Exchange) -> None:
+        upstream = await self._open(endpoint)
+        if isinstance(upstream, Reason):
+            exchange.connect_failed(upstream)
+        elif exchange.is_over:
+            self.put(upstream)
+        else:
+            exchange.connected(upstream)
+
+    async def _open(self, endpoint: Endpoint) -> H1Upstream | Reason:
+        """A connection to the first address of the endpoint that answers, or why there is none."""
+        loop = asyncio.get_running_loop()
+        reason = errors.SANDBOX_UNREACHABLE
+        try:
+            async with asyncio.timeout(self._timeouts.connect_timeout_s):
+                for address in await _addresses(endpoint):
+                    if self._is_refused(address, endpoint.port):
+                        reason = errors.DESTINATION_REFUSED
+                        continue
+                    try:
+                        _, upstream = await loop.create_connection(
+                            lambda: H1Upstream(self, endpoint), address, endpoint.port
+                        )
+                    except OSError:
+                        reason = errors.SANDBOX_UNREACHABLE
+                    else:
+                        return upstream
+        except TimeoutError:
+            return errors.SANDBOX_TIMEOUT
+        except OSError:
+            return errors.SANDBOX_UNREACHABLE  # the name has no address
+        return reason
+
+    # --- keeping track ---
+
+    def opened(self, upstream: H1Upstream, transport: asyncio.Transport) -> None:
+        upstream.local_address = transport.get_extra_info("sockname")
+        self.local_addresses.add(upstream.local_address)
+        self._all.add(upstream)
+        self._metrics.upstream_connections += 1
+        self._metrics.upstream_connections_total += 1
+
+    def lost(self, upstream: H1Upstream) -> None:
+        self.local_addresses.discard(upstream.local_address)
+        self._all.discard(upstream)
+        self._metrics.upstream_connections -= 1
+        idle = self._idle.get(upstream.endpoint)
+        if idle is not None and upstream in idle:
+            idle.remove(upstream)
+            if not idle:
+                del self._idle[upstream.endpoint]
+
+    def keep_only(self, endpoints: Collection[Endpoint]) -> None:
+        """Idle connections to other endpoints close: their routes are gone, and nothing may reach them again."""
+        for endpoint in [endpoint for endpoint in self._idle if endpoint not in endpoints]:
+            for upstream in self._idle.pop(endpoint):
+                upstream.close()
+
+    def check_time(self, now_s: float) -> None:
+        """Called about once a second: sets the clock, closes what was idle or silent for too long."""
+        self.now_s = now_s
+        timeouts = self._timeouts
+        for upstream in list(self._all):
+            upstream.check_time(now_s, timeouts.upstream_idle_timeout_s, timeouts.response_timeout_s)
+
+    def close(self) -> None:
+        """Ends every connection."""
+        for upstream in list(self._all):
+            upstream.close()
+
+
+async def _addresses(endpoint: Endpoint) -> list[str]:
+    """The endpoint's addresses; a literal costs no look-up."""
+    if endpoint.host.replace(".", "").isdigit() or ":" in endpoint.host:
+        return [endpoint.host]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=1)  # SOCK_STREAM
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -1,0 +1,200 @@
+"""One upstream connection that speaks HTTP/1.1: an exchange's request out, its response in, then back to the pool."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from proxy import errors
+from proxy.codec.events import CHUNKED, END, NO_BODY, End, RequestHead, ResponseHead
+from proxy.codec.h1.response import ResponseReader
+from proxy.codec.h1.writer import chunk, head_bytes, last_chunk
+from proxy.errors import ProtocolError, Reason
+from proxy.exchange import Exchange
+from proxy.routing.names import Endpoint
+
+if TYPE_CHECKING:
+    from proxy.net.pool import Pool
+
+
+class H1Upstream(asyncio.Protocol):
+    """Implements `exchange.Upstream` for the one exchange that it serves at a time."""
+
+    __slots__ = (
+        "_exchange",
+        "_is_chunked",
+        "_keep_alive",
+        "_pauses",
+        "_pool",
+        "_reader",
+        "_request_ended",
+        "_response_begun",
+        "_transport",
+        "active_at_s",
+        "endpoint",
+        "is_reused",
+        "local_address",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, pool: Pool, endpoint: Endpoint) -> None:
+        self._pool = pool
+        self.endpoint = endpoint
+        self._reader = ResponseReader(pool.response_kinds, pool.limits)
+        self._exchange: Exchange | None = None
+        self._is_chunked = False
+        self._keep_alive = True
+        self._pauses = 0
+        self._request_ended = True
+        self._response_begun = False
+        self.is_reused = False
+        self.active_at_s = pool.now_s
+        self.local_address: object = None
+
+    # --- from the exchange ---
+
+    def send_head(self, head: RequestHead, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._reader.expect(head.method)
+        body = head.body
+        self._is_chunked = body == CHUNKED
+        self._request_ended = body == NO_BODY
+        self._response_begun = False
+        self.active_at_s = self._pool.now_s
+        self._transport.write(head_bytes(head.lines))
+
+    def send_body(self, data: bytes) -> None:
+        self.active_at_s = self._pool.now_s
+        self._transport.write(chunk(data) if self._is_chunked else data)
+
+    def send_end(self, end: End) -> None:
+        self._request_ended = True
+        self.active_at_s = self._pool.now_s
+        if self._is_chunked:
+            self._transport.write(last_chunk(end.trailers))
+
+    def cancel(self) -> None:
+        self._exchange = None
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        self._pauses += 1
+        if self._pauses == 1 and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._pauses:
+            return
+        self._pauses -= 1
+        if not self._pauses:
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+            if self._exchange is not None:
+                self._pull(self._exchange)
+
+    # --- from the peer ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has its own base class
+        self._pool.opened(self, self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self._transport.abort()  # nobody asked: a second response must never reach the next request (CHECKLIST 22)
+            return
+        self.active_at_s = self._pool.now_s
+        self._reader.receive(data)
+        if not self._pauses:
+            self._pull(exchange)
+
+    def _pull(self, exchange: Exchange) -> None:
+        """Hands on what has arrived; at the end of the response the connection is free first."""
+        reader = self._reader
+        try:
+            while not self._pauses:
+                event = reader.next_event()
+                if event is None:
+                    if reader.is_cut_before_head:
+                        self._fail(exchange, self._closed_reason())
+                        return
+                    break
+                if type(event) is bytes:
+                    exchange.response_body(event)
+                    if reader.take_end():
+                        self._end(exchange, END)
+                        return
+                elif type(event) is ResponseHead:
+                    if event.status == 101:
+                        raise ProtocolError(errors.UPSTREAM_INVALID, "101 without an upgrade")
+                    exchange.response_head(event)
+                    if event.status >= 200:
+                        self._response_begun = True
+                        self._keep_alive = event.keep_alive
+                        if event.body == NO_BODY:
+                            self._end(exchange, END)
+                            return
+                else:
+                    self._end(exchange, cast(End, event))
+                    return
+        except ProtocolError as fault:
+            self._fail(exchange, fault.reason)
+            return
+        exchange.flush()
+
+    def _end(self, exchange: Exchange, end: End) -> None:
+        self._exchange = None
+        if self._keep_alive and self._request_ended and not self._reader.has_more and not self._transport.is_closing():
+            self._reader.start_next()
+            self._pauses = 0
+            self._pool.put(self)
+        else:
+            self._transport.close()
+        exchange.response_end(end)
+
+    def _fail(self, exchange: Exchange, reason: Reason) -> None:
+        self._exchange = None
+        self._transport.abort()
+        exchange.upstream_failed(reason)
+
+    def eof_received(self) -> None:
+        """The peer's last byte was read. The transport closes itself; what is buffered is still handed on."""
+        self._reader.receive_eof()
+        if self._exchange is not None and not self._pauses:
+            self._pull(self._exchange)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._pool.lost(self)
+        exchange = self._exchange
+        if exchange is None or (self._pauses and self._reader.has_eof):
+            return  # what was read whole before is handed on when the downstream reads again
+        self._fail(exchange, self._closed_reason())
+
+    def _closed_reason(self) -> Reason:
+        """Half a head makes a retry unsafe: the request was executed."""
+        return errors.UPSTREAM_CLOSED if self._reader.is_between_messages else errors.UPSTREAM_INVALID
+
+    def pause_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.upstream_is_full()
+
+    def resume_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.upstream_is_free()
+
+    # --- time ---
+
+    def check_time(self, now_s: float, idle_timeout_s: float, response_timeout_s: float) -> None:
+        """Called about once a second."""
+        quiet_s = now_s - self.active_at_s
+        exchange = self._exchange
+        if exchange is None:
+            if quiet_s > idle_timeout_s:
+                self._transport.close()
+        elif response_timeout_s and self._request_ended and not self._response_begun and quiet_s > response_timeout_s:
+            self._fail(exchange, errors.UPSTREAM_TIMEOUT)
+
+    def close(self) -> None:
+        """An idle connection that is no longer wanted."""
+        self._transport.close()

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pointsman.__main__ import main
+
+TABLE = """\
+apiVersion: pointsman.dev/v1alpha1
+kind: RoutingTable
+version: "42"
+routes:
+- routingKey: qwblp48fpmb30
+  sandbox: local-location
+  baseline: {kind: Deployment, namespace: hotrod, name: location}
+  mappings: [{port: 8081, destinations: [{host: 127.0.0.1, port: 9081}]}]
+goneKeys: [k3v0z8m1c2d4e]
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TABLE", "WORKLOAD", "KEY_NAME", "KEY_HEADER", "UNKNOWN_KEY", "GONE_KEY", "HEADER", "JSON", "PORT"):
+        monkeypatch.delenv(f"POINTSMAN_{name}", raising=False)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    path = tmp_path / "table.yaml"
+    path.write_text(TABLE)
+    return str(path)
+
+
+class TestCommands:
+    @pytest.mark.parametrize("flag", ["--help", "-h", "help"])
+    def test_help(self, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([flag]) == 0
+        out, err = capsys.readouterr()
+        assert all(f"\n  {command} " in out for command in ("proxy", "explain", "demo"))
+        assert err == ""
+
+    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["--version"]) == 0
+        assert re.fullmatch(r"pointsman \S.*\n", capsys.readouterr().out)
+
+    def test_nothing_said(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([]) == 2
+        assert "usage: pointsman COMMAND" in capsys.readouterr().err
+
+    def test_unknown_command(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["prxy"]) == 2
+        assert capsys.readouterr().err == "pointsman: unknown command 'prxy' (proxy, explain, demo; --help)\n"
+
+    @pytest.mark.parametrize("command", ["proxy", "explain"])
+    def test_help_of_a_command(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([command, "--help"]) == 0
+        assert f"usage: pointsman {command} --" in capsys.readouterr().out
+
+    def test_faults_of_the_proxy_are_lines(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["proxy", "--admin", "x", "--frobnicate"]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 6
+        assert all(line.startswith("pointsman proxy: ") for line in lines)
+
+
+class TestExplain:
+    def explained(self, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
+        assert main(["explain", "--workload", "hotrod/Deployment/location", "--json", *words]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert isinstance(found, dict)
+        return found
+
+    def test_readable(self, table: str, capsys: pytest.CaptureFixture[str]) -> None:
+        header = ("--header", "baggage: a=b, sd-routing-key=qwblp48fpmb30")
+        assert main(["explain", "--table", table, "--workload", "hotrod/Deployment/location", *header]) == 0
+        out = capsys.readouterr().out
+        assert "route" in out
+        assert "local-location" in out
+        assert "qwblp48fpmb30" in out
+
+    @pytest.mark.parametrize(
+        ("words", "reason"),
+        [
+            ((), "no_key"),
+            (("--header", "baggage: sd-routing-key=qwblp48fpmb30"), "route"),
+            (("--header", "Baggage: sd-sandbox=qwblp48fpmb30"), "route"),
+            (("--header", "baggage: sd-routing-key=qwblp48fpmb30", "--port", "9999"), "port_not_mapped"),
+            (("--header", "baggage: sd-routing-key=nobody"), "unknown_key"),
+            (("--header", "tracestate: sd-routing-key=k3v0z8m1c2d4e"), "gone_key"),
+            (("--key-header", "X-Key", "--header", "x-key: qwblp48fpmb30"), "route"),
+            (("--key-name", "k", "--header", "baggage: sd-routing-key=qwblp48fpmb30"), "no_key"),
+        ],
+    )
+    def test_json(self, table: str, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], reason: str) -> None:
+        found = self.explained(capsys, "--table", table, *words)
+        assert found["reason"] == reason
+
+    def test_every_fault_is_a_line(self, table: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["explain", "--table", table, "--header", "no colon", "--port", "x", "--jsn"]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.removeprefix("pointsman explain: ") for line in lines] == [
+            "unknown flag '--jsn' (did you mean --json?)",
+            "--workload (or POINTSMAN_WORKLOAD) is required: workload that this proxy stands before, "
+            "e.g. hotrod/Deployment/location",
+            "--port: must be a whole number in 1-65535, is 'x'",
+            "--header: must be 'name: value', is 'no colon'",
+        ]
+
+    def test_a_bad_table(self, table: str, capsys: pytest.CaptureFixture[str]) -> None:
+        Path(table).write_text(TABLE.replace("8081", "0").replace("9081", "0"))
+        assert main(["explain", "--table", table, "--workload", "a/b/c"]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 2
+        assert lines[0].startswith(f"pointsman explain: --table {table}: routes[0].mappings[0].port: ")
+
+    def test_no_table(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["explain", "--table", "/nonexistent", "--workload", "a/b/c"]) == 2
+        assert "No such file" in capsys.readouterr().err
