@@ -59,7 +59,7 @@ class _Server:
             threading.Thread(target=self._run, args=(connection,), daemon=True).start()
 
     def _run(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, h11.RemoteProtocolError):  # a request that was cut short
             self._serve(connection)
         with self._lock:
             self._open.discard(connection)

