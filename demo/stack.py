@@ -1,0 +1,99 @@
+"""The whole demo, running: services, a sidecar before each, sandboxes, and the table file that all sidecars watch.
+
+Callers of a service get the address of its sidecar, never its own. All addresses are known before anything runs, so
+everything starts at once; importing the frameworks is what takes the time.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from demo import instrumented, table
+from demo.client import probe
+from demo.ports import HOST, held_ports
+from demo.processes import Processes, clean_environ
+from demo.sidecar import Sidecar
+from demo.topology import BASELINE, SANDBOXES, SERVICES, Sandbox, Service
+
+_START_TIMEOUT_S: Final = 40.0  # 5 s on two idle cores; the rest is for busy ones
+_LIVE_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A running copy of a service: the baseline's or a sandbox's."""
+
+    service: str
+    version: str
+    port: int
+    pid: int
+
+    def is_up(self) -> bool:
+        """Whether it answers anything at all, a 404 too."""
+        return probe(f"{HOST}:{self.port}") is not None
+
+
+class Stack:
+    """Empty until `start`; then every service has an instance and a sidecar, and every sandbox an instance."""
+
+    def __init__(self, processes: Processes, folder: Path) -> None:
+        self.table_file: Final = folder / "table.yaml"
+        self.baselines: Final[dict[str, Instance]] = {}
+        self.sandboxes: Final[dict[str, Instance]] = {}
+        self.sidecars: Final[dict[str, Sidecar]] = {}
+        self._processes: Final = processes
+
+    def start(self, version: str, *routed: Sandbox) -> None:
+        """Returns when everything answers, with a table that routes to these sandboxes. Raises: DemoError."""
+        with held_ports(3 * len(SERVICES) + len(SANDBOXES)) as ports:
+            free = iter(ports)
+            self.sidecars.update({name: Sidecar(service, *islice(free, 3)) for name, service in SERVICES.items()})
+            for name, service in SERVICES.items():
+                self.baselines[name] = self._start_instance(service, BASELINE, self.sidecars[name].baseline_port)
+            for name, sandbox in SANDBOXES.items():
+                forked = SERVICES[sandbox.fork_of]
+                self.sandboxes[name] = self._start_instance(forked, name, next(free), sandbox.change)
+            self._write_table(version, *routed)
+            for sidecar in self.sidecars.values():
+                self._start_sidecar(sidecar)
+            self._wait_until_up()
+
+    def publish(self, version: str, *routed: Sandbox) -> float:
+        """Seconds until every sidecar had a table that routes to these sandboxes. Raises: DemoError, NoResponse."""
+        self._write_table(version, *routed)
+        written = time.monotonic()
+        self._processes.wait_for(f"table {version} to be live", lambda: self._has_table(version), _LIVE_TIMEOUT_S)
+        return time.monotonic() - written
+
+    def instances(self) -> list[Instance]:
+        return [*self.baselines.values(), *self.sandboxes.values()]
+
+    def _start_instance(self, service: Service, version: str, port: int, *change: tuple[str, str]) -> Instance:
+        name = service.name if version == BASELINE else version
+        urls = {f"{called.upper()}_URL": f"http://{self.sidecars[called].address}" for called in service.calls}
+        own = {"SERVICE": service.name, "VERSION": version, "PORT": str(port)}
+        environ = clean_environ() | instrumented.environ(service) | urls | own | dict(change)
+        pid = self._processes.start(name, instrumented.command(service, port), environ)
+        return Instance(service.name, version, port, pid)
+
+    def _start_sidecar(self, sidecar: Sidecar) -> None:
+        command = [sys.executable, "-m", "proxy", *sidecar.arguments(self.table_file)]
+        self._processes.start(sidecar.name, command, clean_environ())
+
+    def _wait_until_up(self) -> None:
+        for sidecar in self.sidecars.values():
+            self._processes.wait_for(f"{sidecar.name} to be ready", sidecar.is_ready, _START_TIMEOUT_S)
+        for name, instance in (self.baselines | self.sandboxes).items():
+            self._processes.wait_for(f"{name} to answer", instance.is_up, _START_TIMEOUT_S)
+
+    def _write_table(self, version: str, *routed: Sandbox) -> None:
+        routes = [(sandbox, self.sandboxes[sandbox.name].port) for sandbox in routed]
+        table.replace(self.table_file, table.text(version, routes))
+
+    def _has_table(self, version: str) -> bool:
+        return all(sidecar.table_version() == version for sidecar in self.sidecars.values())
