@@ -1,0 +1,53 @@
+"""The command line: `quick` for a table beside the bars, `cpu` to tune one thing."""
+
+import argparse
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from benchmarks import quick, tune
+from benchmarks.generators import GeneratorFailed
+from benchmarks.processes import ChildFailed, Cores, pinned
+from benchmarks.scene import Scene
+from benchmarks.targets import NotInstalled
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--own-tools", action="store_true", help="our own generator and origin, even beside wrk and nginx"
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    quick.add_arguments(commands.add_parser("quick", parents=[shared], help="the table of make bench-quick"))
+    tune.add_arguments(commands.add_parser("cpu", parents=[shared], help="CPU per request of one target, or of two"))
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _end)  # as ^C: the stack below stops all children
+    cores = Cores.split()
+    if cores.shared:
+        print("only one core: proxy, load and origins share it, and the figures suffer", file=sys.stderr)
+    with ExitStack() as stack:
+        stack.enter_context(pinned(cores.load))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pointsman-bench-")))
+        try:
+            scene = Scene(cores, folder, own_tools=options.own_tools)
+            stack.callback(scene.stop)
+            run = quick.run if options.command == "quick" else tune.run
+            return run(options, scene, stack)
+        except (ChildFailed, GeneratorFailed, NotInstalled) as error:
+            print(f"benchmarks: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

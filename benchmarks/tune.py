@@ -1,0 +1,77 @@
+"""The developers' mode: CPU per request of one target, or of two side by side, while the hot path is being tuned.
+
+python -m benchmarks cpu --target sidecar --sandboxes 1 --tagged --against envoy
+python -m benchmarks cpu --target sidecar --against sidecar:../before      # another checkout, same load, same minute
+"""
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.figures import Point, ratio
+from benchmarks.rounds import Load, cpu_round
+from benchmarks.scene import Scene
+from benchmarks.targets import KINDS, Sidecar, Target, start
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    target = f"{', '.join(KINDS)}; sidecar:DIR runs the proxy of another checkout, by its .venv if it has one"
+    parser.add_argument("--target", default="sidecar", help=target)
+    parser.add_argument("--against", help="a second target, measured in turn with the first")
+    parser.add_argument("--sandboxes", type=int, default=1)
+    parser.add_argument("--tagged", action="store_true", help="requests carry a routing key")
+    parser.add_argument("--python", type=Path, help="interpreter that runs the first target, if it is a sidecar")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=2, help="length of a round")
+    parser.add_argument("--connections", type=int, default=16)
+
+
+def run(options: argparse.Namespace, scene: Scene, stack: ExitStack) -> int:
+    load = Load(options.connections, options.seconds, own_tools=options.own_tools)
+    targets = [_start(options.target, options.python, scene, options.sandboxes, stack)]
+    if options.against:
+        targets.append(_start(options.against, None, scene, options.sandboxes, stack))
+    points = [Point("cpu", target.name, target.sandboxes, options.tagged) for target in targets]
+    warm_up = Load(options.connections, 1, own_tools=options.own_tools)
+    for target in targets:
+        cpu_round(scene, target, options.tagged, warm_up)
+    for number in range(options.rounds):
+        for target, point in zip(targets, points, strict=True):
+            point.rounds.append(cpu_round(scene, target, options.tagged, load))
+            _say(number + 1, point)
+    for point in points:
+        print(_line(point))
+    between = ratio(points[0], points[1], "cpu_us") if len(points) == 2 else None
+    if between:
+        print(f"ratio {between.median:.3f} ({between.low:.3f}-{between.high:.3f})")
+    return 1 if any(point.void for point in points) else 0
+
+
+def _start(spec: str, python: Path | None, scene: Scene, sandboxes: int, stack: ExitStack) -> Target:
+    kind, _, checkout = spec.partition(":")
+    if kind not in KINDS:
+        raise SystemExit(f"--target {spec}: known are {', '.join(KINDS)}")
+    sidecar = Sidecar.of_checkout(Path(checkout)) if checkout else Sidecar()
+    if python:
+        # absolute, but not resolved: the interpreter of a virtual environment is a link, and the link is what counts
+        sidecar = Sidecar(python.absolute(), sidecar.checkout)
+    target = start(kind, scene, sandboxes, sidecar, spec)
+    stack.callback(target.stop)
+    return target
+
+
+def _say(number: int, point: Point) -> None:
+    done = point.rounds[-1]
+    cost = f"{done.values['cpu_us']:8.2f} us  {done.values['rps']:7.0f}/s" if done.values else "nothing measured"
+    busy = f"core busy {done.notes['busy']:4.0%}"
+    print(f"round {number}: {point.target:24} {cost}  {busy}  {done.void or done.marked}", file=sys.stderr)
+
+
+def _line(point: Point) -> str:
+    title = f"{point.target}, {point.scenario}"
+    cpu, rate = point.spread("cpu_us"), point.spread("rps")
+    if cpu is None or rate is None:
+        return f"{title}: void: {point.void or 'nothing measured'}"
+    marked = f", {point.marked} marked" if point.marked else ""
+    return f"{title}: {cpu.median:.2f} us CPU per request ({cpu.low:.2f}-{cpu.high:.2f}{marked}), {rate.median:.0f}/s"
