@@ -30,7 +30,6 @@ class RequestHead:
     __slots__ = (
         "baggage",
         "body",
-        "expects_continue",
         "hops",
         "host",
         "http10",
@@ -50,7 +49,6 @@ class RequestHead:
         self.keep_alive = not http10
         self.body = NO_BODY
         self.host = b""
-        self.expects_continue = False
         self.baggage: list[bytes] | tuple[()] = ()
         self.tracestate: list[bytes] | tuple[()] = ()
         self.hops: list[bytes] | tuple[()] = ()

@@ -30,14 +30,13 @@ CONNECTION: Final = 4
 HOP_BY_HOP: Final = 5
 UPGRADE: Final = 6
 TE: Final = 7
-EXPECT: Final = 8
-BAGGAGE: Final = 9
-TRACESTATE: Final = 10
-HOP_MARK: Final = 11
-KEY: Final = 12
-DECISION: Final = 13
+BAGGAGE: Final = 8
+TRACESTATE: Final = 9
+HOP_MARK: Final = 10
+KEY: Final = 11
+DECISION: Final = 12
 # Ordinary, and the same line is likely to come again.
-REPEATING: Final = 14
+REPEATING: Final = 13
 
 _FRAMING: Final = {
     b"host": HOST,
@@ -52,7 +51,6 @@ _FRAMING: Final = {
 }
 _REQUEST: Final = {
     **_FRAMING,
-    b"expect": EXPECT,
     b"baggage": BAGGAGE,
     b"tracestate": TRACESTATE,
     b"pointsman-hop": HOP_MARK,

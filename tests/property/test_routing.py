@@ -131,11 +131,12 @@ LINEAR += [b"sd-strict=0,", b"sd-routing-key=\x80,", b'sd-sandbox=",sd-strict=%3
 
 @pytest.mark.parametrize("piece", LINEAR, ids=repr)
 @pytest.mark.parametrize("start", [b"", b"sd-routing-key=", b'"'])
-def test_cost_is_linear(piece: bytes, start: bytes) -> None:
+@pytest.mark.parametrize("end", [b"", b"\x80"])
+def test_cost_is_linear(piece: bytes, start: bytes, end: bytes) -> None:
     """64 KiB cost at most about 16 times what 4 KiB do (quadratic cost: 256 times), whatever they are made of."""
 
     def elapsed(size: int) -> float:
-        line = (start + piece * size)[:size]
+        line = (start + piece * size)[:size] + end
 
         def work() -> None:
             READER.read([line], [line])

@@ -162,7 +162,7 @@ class MessageReader:
     def _next_head(self) -> Event | None:
         """One head, whole, or None. Spec: RFC 9112 section 2.1."""
         buf, pos = self._buf, self._pos
-        if buf.startswith(b"\r", pos):
+        if pos < len(buf) and buf[pos] == 13:
             pos = self._skip_empty_lines()
         end = buf.find(b"\r\n\r\n", pos)
         if end < 0:

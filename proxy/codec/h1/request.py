@@ -28,7 +28,7 @@ _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
 _MAX_LENGTH: Final = 2**63 - 1
 
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH"))
-_KEEP_ALIVE: Final = [b"keep-alive"]  # what many clients say in HTTP/1.1, where it says nothing
+_NOTHING_KNOWN: Final[dict[bytes, int]] = {}  # HTTP/1.0 reads `Connection` otherwise
 
 # SPEC 4: never removed because `Connection` names them.
 _KEPT: Final = frozenset({b"baggage", b"tracestate", b"host", b"content-length", b"pointsman-hop"})
@@ -87,7 +87,7 @@ class RequestReader(MessageReader):
             if head.http10:
                 lines[0] = b"%b %b HTTP/1.1" % (head.method, head.target)  # our own version (RFC 9110 section 2.5)
         kinds = self._kinds
-        known = kinds.lines
+        known = kinds.lines if not head.http10 else _NOTHING_KNOWN
         removed: list[bytes] | None = None
         connection: list[bytes] | None = None
         hosts = 0
@@ -96,6 +96,9 @@ class RequestReader(MessageReader):
         for line in lines[1:]:
             kind = known.get(line)
             if kind == 0:
+                continue
+            if kind == fields.HOP_BY_HOP:
+                removed = [*removed, line] if removed else [line]
                 continue
             name, colon, value = line.partition(b":")
             if kind is None:
@@ -107,7 +110,7 @@ class RequestReader(MessageReader):
                 if kind == fields.REPEATING:
                     kinds.remember(line, fields.ORDINARY)
                     continue
-                if kind <= fields.CONNECTION:
+                if kind <= fields.TRANSFER_ENCODING:
                     kinds.remember(line, kind)
             value = value.strip(b" \t")
             if kind == fields.HOST:
@@ -125,6 +128,9 @@ class RequestReader(MessageReader):
                     head.tracestate = [value]
             elif kind == fields.CONNECTION:
                 removed = [*removed, line] if removed else [line]
+                if value == b"keep-alive" and not head.http10:
+                    kinds.remember(line, fields.HOP_BY_HOP)  # in HTTP/1.1 it says nothing
+                    continue
                 connection = [*connection, value] if connection else [value]
             elif kind == fields.CONTENT_LENGTH:
                 if length is not None:
@@ -134,9 +140,6 @@ class RequestReader(MessageReader):
                 if coding is not None:
                     self._refuse("more than one Transfer-Encoding")
                 coding = value
-            elif kind == fields.EXPECT:
-                # RFC 9110 section 10.1.1: passed on; in an HTTP/1.0 request it means nothing.
-                head.expects_continue = value.lower() == b"100-continue" and not head.http10
             elif kind == fields.HOP_MARK:
                 head.hops = [*head.hops, value]
             elif kind == fields.KEY:
@@ -162,7 +165,7 @@ class RequestReader(MessageReader):
         if removed is not None:
             for line in removed:
                 lines.remove(line)
-            if connection is not None and (connection != _KEEP_ALIVE or head.http10):
+            if connection is not None:
                 self._read_connection(head, connection)
         self._frame_body(head.body)
         return head

@@ -19,7 +19,7 @@ from proxy.codec.h1.reader import HeadLimits, MessageReader, connection_options
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t \x21-\x7e\x80-\xff]*)?")
 # Status lines of HTTP/1.1 met before; a server has few.
 _STATUSES: Final[dict[bytes, int]] = {}
-_KEEP_ALIVE: Final = [b"keep-alive"]
+_NOTHING_KNOWN: Final[dict[bytes, int]] = {}  # HTTP/1.0 reads `Connection` otherwise
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
 
@@ -58,7 +58,7 @@ class ResponseReader(MessageReader):
             elif len(_STATUSES) < 256:
                 _STATUSES[start] = status
         kinds = self._kinds
-        known = kinds.lines
+        known = kinds.lines if not is_1_0 else _NOTHING_KNOWN
         removed: list[bytes] | None = None
         connection: list[bytes] | None = None
         length: bytes | None = None
@@ -66,6 +66,9 @@ class ResponseReader(MessageReader):
         for line in lines[1:]:
             kind = known.get(line)
             if kind == 0:
+                continue
+            if kind == fields.HOP_BY_HOP:
+                removed = [*removed, line] if removed else [line]
                 continue
             name, colon, value = line.partition(b":")
             if kind is None:
@@ -77,7 +80,7 @@ class ResponseReader(MessageReader):
                 if kind == fields.REPEATING:
                     kinds.remember(line, fields.ORDINARY)
                     continue
-                if kind <= fields.CONNECTION:
+                if kind <= fields.TRANSFER_ENCODING:
                     kinds.remember(line, kind)
             if kind == fields.CONTENT_LENGTH:
                 if length is not None:
@@ -88,15 +91,18 @@ class ResponseReader(MessageReader):
                     self._refuse("more than one Transfer-Encoding")
                 coding = value.strip(b" \t")
             else:
+                removed = [*removed, line] if removed else [line]
                 if kind == fields.CONNECTION:
                     value = value.strip(b" \t")
+                    if value == b"keep-alive" and not is_1_0:
+                        kinds.remember(line, fields.HOP_BY_HOP)  # in HTTP/1.1 it says nothing
+                        continue
                     connection = [*connection, value] if connection else [value]
-                removed = [*removed, line] if removed else [line]
         keep_alive = not is_1_0
         if removed is not None:
             for line in removed:
                 lines.remove(line)
-            if connection is not None and (is_1_0 or connection != _KEEP_ALIVE):
+            if connection is not None:
                 keep_alive = self._read_connection(lines, connection, keep_alive)
         body = self._body(status, lines, length, coding)
         if status < 200:

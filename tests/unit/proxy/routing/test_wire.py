@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ KEY_RULE = "must be 1-63 of A-Z a-z 0-9 . _ -, first and last alphanumeric"
 HOST_RULE = "must be a DNS name, an IPv4 or an IPv6 address (no brackets, no port)"
 DOMAIN_RULE = "must be a DNS name in lower case without trailing dot"
 
-FAULTS: list[tuple[object, list[str]]] = [
+FAULTS: list[tuple[Any, list[str]]] = [
     (None, ["document: must be an object, is null"]),
     ([], ["document: must be an object, is a list"]),
     ("x", ["document: must be an object, is 'x'"]),
@@ -256,6 +257,59 @@ FAULTS: list[tuple[object, list[str]]] = [
 @pytest.mark.parametrize(("value", "faults"), FAULTS)
 def test_refused(value: object, faults: list[str]) -> None:
     assert faults_of(value) == faults
+
+
+ROUTE_FAULTS = [case for case in FAULTS if isinstance(case[0], dict) and type(case[0].get("routes")) is list]
+
+
+@pytest.mark.parametrize(("value", "faults"), [case for case in ROUTE_FAULTS if case[0]["routes"]])
+def test_refused_behind_a_good_route(value: dict[str, Any], faults: list[str]) -> None:
+    """The usual route is read by a shortcut once its workload is known: it must refuse the same."""
+    shifted = [re.sub(r"routes\[(\d+)\]", lambda place: f"routes[{int(place[1]) + 1}]", fault) for fault in faults]
+    assert faults_of({**value, "routes": [route(routingKey="first"), *value["routes"]]}) == shifted
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        route(mappings=[mapping(destinations=[{"host": "a b", "port": 80}])]),
+        route(mappings=[mapping(destinations=[{"host": "fork", "port": 80, "weight": 1}])]),
+        route(mappings=[mapping(destinations=[{"host": ["fork"], "port": 80}])]),
+        route(mappings=[mapping(destinations={"host": 80})]),
+        route(mappings=[mapping(destinations=("fork",))]),
+        route(mappings=[mapping(weight=1)]),
+        route(mappings=[mapping(weight=1, appProtocol="http")]),
+        route(mappings=[mapping(appProtocol=None)]),
+        route(mappings=[mapping(authority=None)]),
+        route(mappings=[mapping(appProtocol=[])]),
+        route(mappings={"port": 80}),
+        route(mappings=(mapping(),)),
+        route(mappings=[mapping(destinations=({"host": "fork", "port": 80},))]),
+        route(sandbox=1),
+        route(sandbox="a b"),
+        route(routingKey="a b"),
+        route(routingKey=b"abc"),
+        route(extra=1),
+        route(mappings=[mapping(port=True)]),
+        route(mappings=[mapping(port=0)]),
+        route(mappings=[mapping(destinations=[{"host": "fork", "port": True}])]),
+        route(mappings=[mapping(destinations=[{"host": "fork", "port": 65536}])]),
+        {**without(route(), "sandbox"), "extra": 1},
+    ],
+)
+def test_the_shortcut_refuses(spoiled: dict[str, object]) -> None:
+    alone, faults = read_route(spoiled, "routes[1]")
+    assert alone is None
+    assert faults_of(document(routes=[route(routingKey="first"), spoiled])) == faults
+
+
+@pytest.mark.parametrize("app_protocol", [None, "http", "http2", "grpc"])
+@pytest.mark.parametrize("authority", [None, "preserve", "destination"])
+def test_the_shortcut_reads_the_same(app_protocol: str | None, authority: str | None) -> None:
+    optional = {"appProtocol": app_protocol, "authority": authority}
+    usual = route(mappings=[mapping(**{name: value for name, value in optional.items() if value is not None})])
+    alone, _ = read_route(usual, "routes[1]")
+    assert read_document(document(routes=[route(routingKey="first"), usual])).routes[1] == alone
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536, 70000, "80", 80.0, True, None, [80], 1 << 99])

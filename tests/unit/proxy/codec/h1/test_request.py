@@ -417,12 +417,6 @@ def test_a_request_goes_on_as_http_1_1() -> None:
     assert read(b"GET /x HTTP/1.0\r\nHost: a\r\n\r\n").head.lines[0] == b"GET /x HTTP/1.1"
 
 
-def test_expect() -> None:
-    data = b"POST / HTTP/1.%d\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 0\r\n\r\n"
-    assert read(data % 1).head.expects_continue
-    assert not read(data % 0).head.expects_continue
-
-
 def test_trailers() -> None:
     """A7: a trailer never frames, routes or re-targets; others travel on."""
     message = read(
