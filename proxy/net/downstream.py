@@ -106,25 +106,23 @@ class H1Downstream(asyncio.Protocol):
                 if exchange is None:
                     if self._is_lingering or self._is_full:
                         break
-                    event = reader.next_event()
-                    if event is None:
-                        break
-                    self._begin(cast(RequestHead, event))
                 elif self._pauses or exchange.request_ended:
                     break
-                else:
-                    event = reader.next_event()
-                    if event is None:
-                        break
-                    if type(event) is bytes:
-                        exchange.request_body(event)
-                    else:
-                        exchange.request_end(cast(End, event))
+                event = reader.next_event()
+                if event is None:
+                    break
+                if exchange is None:
+                    if type(event) is RequestHead:
+                        self._begin(event)
+                elif type(event) is bytes:
+                    exchange.request_body(event)
+                elif type(event) is End:
+                    exchange.request_end(event)
         except ProtocolError as fault:
             self._refuse(fault)
         finally:
             self._is_pulling = False
-        if reader.has_more or self._eof:
+        if reader.buf or self._eof:
             self._after_pull()
 
     def _begin(self, head: RequestHead) -> None:
@@ -146,7 +144,7 @@ class H1Downstream(asyncio.Protocol):
                 return
             if self._eof:
                 self._transport.close()
-            elif self._reader.buffered and not self._head_since_s:
+            elif self._reader.buf and not self._head_since_s:
                 self._head_since_s = self._connections.now_s
         elif self._reader.buffered > _MAX_WAITING and not self._is_waiting_line and not self._pauses:
             self._is_waiting_line = True
@@ -155,8 +153,8 @@ class H1Downstream(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The peer ended its side. A request that was complete is still answered (half-close)."""
         self._eof = True
-        self._reader.receive_eof()
-        if self._is_lingering or (self._exchange is None and not self._reader.buffered):
+        self._reader.eof = True
+        if self._is_lingering or (self._exchange is None and not self._reader.buf):
             return False
         if not self._pauses:
             self._pull()
@@ -234,7 +232,7 @@ class H1Downstream(asyncio.Protocol):
             self._linger()  # the upstream answered early and did not want the rest (CHECKLIST 25)
             return
         if not self._keep_alive:
-            if reader.buffered:
+            if reader.buf:
                 self._linger()
             else:
                 self._transport.close()
@@ -245,7 +243,7 @@ class H1Downstream(asyncio.Protocol):
             self._pauses = 0
             self._is_waiting_line = False
             self._transport.resume_reading()
-        if reader.has_more:
+        if reader.buf:
             self._pull()
         elif self._eof:
             self._transport.close()

@@ -135,8 +135,8 @@ class H1Upstream(asyncio.Protocol):
                         if event.body == NO_BODY:
                             self._end(exchange, END)
                             return
-                else:
-                    self._end(exchange, cast(End, event))
+                elif type(event) is End:
+                    self._end(exchange, event)
                     return
         except ProtocolError as fault:
             self._fail(exchange, fault.reason)
@@ -145,8 +145,9 @@ class H1Upstream(asyncio.Protocol):
 
     def _end(self, exchange: Exchange, end: End) -> None:
         self._exchange = None
-        if self._keep_alive and self._request_ended and not self._reader.has_more and not self._transport.is_closing():
-            self._reader.start_next()
+        reader = self._reader
+        if self._keep_alive and self._request_ended and not reader.buf and not reader.eof:
+            reader.start_next()
             self._pauses = 0
             self._pool.put(self)
         else:
@@ -160,14 +161,14 @@ class H1Upstream(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The peer's last byte was read. The transport closes itself; what is buffered is still handed on."""
-        self._reader.receive_eof()
+        self._reader.eof = True
         if self._exchange is not None and not self._pauses:
             self._pull(self._exchange)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pool.lost(self)
         exchange = self._exchange
-        if exchange is None or (self._pauses and self._reader.has_eof):
+        if exchange is None or (self._pauses and self._reader.eof):
             return  # what was read whole before is handed on when the downstream reads again
         self._fail(exchange, self._closed_reason())
 

@@ -32,6 +32,7 @@ _CHUNK_LINE: Final = re.compile(
 _CHUNK_LINE_START: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:;.*)?", re.DOTALL)
 _MAX_CHUNK_LINE: Final = 1024
 _MAX_LENGTH: Final = 2**63 - 1
+_MAX_DIGITS: Final = 19  # of 2^63-1
 
 # States. Plain ints: they are compared once per event.
 _HEAD: Final = 0
@@ -66,18 +67,18 @@ def connection_options(values: list[bytes]) -> set[bytes]:
 class MessageReader:
     """The part that both directions share. Subclasses read heads."""
 
-    __slots__ = ("_buf", "_checked", "_eof", "_kinds", "_left", "_limits", "_pos", "_state")
+    __slots__ = ("_checked", "_kinds", "_left", "_limits", "_pos", "_state", "buf", "eof")
 
     too_large: Reason
     invalid: Reason
 
     def __init__(self, kinds: FieldKinds, limits: HeadLimits) -> None:
-        self._buf = b""
+        self.buf = b""  # what was received; empty as soon as all of it was taken, which ends at `_pos`
         self._pos = 0
         self._state = _HEAD
         self._left = 0
         self._checked = 0  # bytes of an unfinished head or trailer section whose lines were found good
-        self._eof = False
+        self.eof = False  # the peer will send no more
         self._kinds = kinds
         self._limits = limits
 
@@ -85,45 +86,31 @@ class MessageReader:
 
     def receive(self, data: bytes) -> None:
         """Stores bytes. Costs nothing while the last ones were taken whole."""
-        if self._pos < len(self._buf):
-            self._buf = self._buf[self._pos :] + data if self._pos else self._buf + data
+        if self.buf:
+            self.buf = self.buf[self._pos :] + data
+            self._pos = 0
         else:
-            self._buf = data
-        self._pos = 0
-
-    def receive_eof(self) -> None:
-        """The peer will send no more."""
-        self._eof = True
+            self.buf = data
 
     @property
     def buffered(self) -> int:
         """Bytes received and not yet taken."""
-        return len(self._buf) - self._pos
+        return len(self.buf) - self._pos
 
     @property
     def is_between_messages(self) -> bool:
         """Nothing of a next message has arrived: here an end of the stream is clean."""
-        return self._state == _HEAD and self._pos >= len(self._buf)
-
-    @property
-    def has_eof(self) -> bool:
-        """The peer will send no more; bytes may still be buffered."""
-        return self._eof
+        return self._state == _HEAD and not self.buf
 
     @property
     def is_cut_before_head(self) -> bool:
         """The stream ended and no further head will come."""
-        return self._eof and self._state == _HEAD
+        return self.eof and self._state == _HEAD
 
     @property
     def is_done(self) -> bool:
         """The current message was read to its end."""
         return self._state == _DONE
-
-    @property
-    def has_more(self) -> bool:
-        """Bytes behind what was taken."""
-        return self._pos < len(self._buf)
 
     def start_next(self) -> None:
         """Reads on behind a message that is done."""
@@ -132,8 +119,8 @@ class MessageReader:
 
     def take_rest(self) -> bytes:
         """The bytes behind the message, which are not HTTP (an upgrade); the reader is empty then."""
-        rest = self._buf[self._pos :]
-        self._buf = b""
+        rest = self.buf[self._pos :]
+        self.buf = b""
         self._pos = 0
         return rest
 
@@ -154,16 +141,20 @@ class MessageReader:
                 return self._next_until_close()
             if state in (_DONE, _REFUSED):
                 return None
-            return self._next_chunked()
+            event = self._next_chunked()
+            if self._pos == len(self.buf):
+                self.take_rest()
+            return event
         except ProtocolError:
             self._state = _REFUSED
             raise
 
     def _next_head(self) -> Event | None:
         """One head, whole, or None. Spec: RFC 9112 section 2.1."""
-        buf, pos = self._buf, self._pos
-        if pos < len(buf) and buf[pos] == 13:
+        buf, pos = self.buf, self._pos
+        if buf and buf[pos] == 13:
             pos = self._skip_empty_lines()
+            buf = self.buf
         end = buf.find(b"\r\n\r\n", pos)
         if end < 0:
             self._check_unfinished(pos)
@@ -171,7 +162,11 @@ class MessageReader:
         if end - pos > self._limits.max_bytes:
             self._refuse_head_size(buf[pos : pos + 256])
         block = buf[pos:end]
-        self._pos = end + 4
+        if end + 4 == len(buf):
+            self.buf = b""
+            self._pos = 0
+        else:
+            self._pos = end + 4
         lines = block.split(b"\r\n")
         fields = len(lines) - 1
         # Each line end is two controls. If there are more, one is a bare CR or LF, a NUL or another control.
@@ -196,6 +191,15 @@ class MessageReader:
     def _refuse(self, text: str) -> NoReturn:
         raise ProtocolError(self.invalid, text)
 
+    def _length(self, text: bytes) -> int:
+        """A Content-Length: digits only, up to 2^63-1. Spec: RFC 9110 section 8.6; `int` alone takes `+5` and `1_0`."""
+        if not text.isdigit() or len(text) > _MAX_DIGITS:  # of bytes, isdigit knows ASCII alone
+            self._refuse(f"a Content-Length that is no number: {text[:40]!r}")
+        length = int(text)
+        if length > _MAX_LENGTH:
+            self._refuse("a Content-Length over 2^63-1")
+        return length
+
     def _frame_body(self, body: int) -> None:
         """The state behind a head whose body is framed so (events.NO_BODY, CHUNKED, UNTIL_CLOSE or a length)."""
         if body == 0:
@@ -211,19 +215,19 @@ class MessageReader:
 
     def _check_unfinished(self, pos: int) -> None:
         """Refuses as soon as a fault shows in a head that has not ended: its peer may be waiting for an answer."""
-        size = len(self._buf) - pos
+        size = len(self.buf) - pos
         if size > self._limits.max_bytes:
-            self._refuse_head_size(self._buf[pos : pos + 256])
+            self._refuse_head_size(self.buf[pos : pos + 256])
         start = pos + self._checked
-        if start == pos or self._buf.find(b"\n", start) >= 0:
-            end = self._buf.rfind(b"\n") + 1
-            for number, line in enumerate(self._buf[start:end].split(b"\n")[:-1]):
+        if start == pos or self.buf.find(b"\n", start) >= 0:
+            end = self.buf.rfind(b"\n") + 1
+            for number, line in enumerate(self.buf[start:end].split(b"\n")[:-1]):
                 if not line.endswith(b"\r"):
                     self._refuse("a bare LF in the head")
                 self._check_line(line[:-1], is_start=start == pos and number == 0)
             if end > start:
                 self._checked = end - pos
-        rest = self._buf[max(pos + self._checked, len(self._buf) - 4096) :]
+        rest = self.buf[max(pos + self._checked, len(self.buf) - 4096) :]
         if has_control(rest.removesuffix(b"\r")):
             self._refuse("a control character in the head")
 
@@ -248,12 +252,18 @@ class MessageReader:
         if self._left == 0:
             self._state = _DONE
             return END
-        data = self._buf[self._pos : self._pos + self._left]
-        if not data:
-            if self._eof:
+        buf, end = self.buf, self._pos + self._left
+        if not buf:
+            if self.eof:
                 self._refuse(f"the stream ended {self._left} bytes before the body did")
             return None
-        self._pos += len(data)
+        if len(buf) <= end:
+            self.buf = b""
+            data = buf[self._pos :]
+            self._pos = 0
+        else:
+            data = buf[self._pos : end]
+            self._pos = end
         self._left -= len(data)
         return data
 
@@ -268,7 +278,7 @@ class MessageReader:
         data = self.take_rest()
         if data:
             return data
-        if self._eof:
+        if self.eof:
             self._state = _DONE
             return END
         return None
@@ -279,7 +289,7 @@ class MessageReader:
         while True:
             state = self._state
             if state == _CHUNK_DATA:
-                data = self._buf[self._pos : self._pos + self._left]
+                data = self.buf[self._pos : self._pos + self._left]
                 if not data:
                     break
                 pieces.append(data)
@@ -295,7 +305,7 @@ class MessageReader:
                 self._left = size
                 self._state = _CHUNK_DATA if size else _TRAILERS
             elif state == _CHUNK_END:
-                line_end = self._buf[self._pos : self._pos + 2]
+                line_end = self.buf[self._pos : self._pos + 2]
                 if line_end != b"\r\n":
                     if line_end not in (b"", b"\r"):
                         self._refuse("a chunk longer than its size says")
@@ -312,14 +322,14 @@ class MessageReader:
                 return end
         if pieces:
             return b"".join(pieces) if len(pieces) > 1 else pieces[0]
-        if self._eof:
+        if self.eof:
             self._refuse("the stream ended inside a chunked body")
         return None
 
     def _next_chunk_size(self) -> int | None:
         line = self._next_line(_MAX_CHUNK_LINE)
         if line is None:
-            part = self._buf[self._pos :]
+            part = self.buf[self._pos :]
             if part and not _CHUNK_LINE_START.fullmatch(part.removesuffix(b"\r")):
                 self._refuse("a chunk size that is no hexadecimal number")
             return None
@@ -333,20 +343,20 @@ class MessageReader:
 
     def _next_line(self, max_bytes: int) -> bytes | None:
         """The next line without its CRLF, or None; a bare LF or an endless line is refused."""
-        end = self._buf.find(b"\n", self._pos, self._pos + max_bytes + 2)
+        end = self.buf.find(b"\n", self._pos, self._pos + max_bytes + 2)
         if end < 0:
-            if len(self._buf) - self._pos > max_bytes:
+            if len(self.buf) - self._pos > max_bytes:
                 self._refuse(f"a line over {max_bytes} bytes")
             return None
-        if end == self._pos or self._buf[end - 1] != 13:
+        if end == self._pos or self.buf[end - 1] != 13:
             self._refuse("a bare LF")
-        line = self._buf[self._pos : end - 1]
+        line = self.buf[self._pos : end - 1]
         self._pos = end + 1
         return line
 
     def _next_trailers(self) -> End | None:
         """The end of a chunked body; trailers that could change framing, target or routing are dropped."""
-        buf, pos = self._buf, self._pos
+        buf, pos = self.buf, self._pos
         if buf.startswith(b"\r\n", pos):
             self._pos = pos + 2
             return END

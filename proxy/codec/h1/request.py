@@ -24,8 +24,6 @@ _REQUEST_LINE: Final = re.compile(
 # services use: an underscore.
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+(?:%25[0-9A-Za-z._~-]+)?\]|[0-9A-Za-z._~!$&'()*+=%-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(?:[/?].*)?")
-_DIGITS: Final = re.compile(rb"[0-9]{1,19}")
-_MAX_LENGTH: Final = 2**63 - 1
 
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH"))
 _NOTHING_KNOWN: Final[dict[bytes, int]] = {}  # HTTP/1.0 reads `Connection` otherwise
@@ -48,14 +46,16 @@ class RequestReader(MessageReader):
 
     def _skip_empty_lines(self) -> int:
         # RFC 9112 section 2.2: an empty line before a request line is ignored.
-        buf, pos = self._buf, self._pos
+        buf, pos = self.buf, self._pos
         while buf.startswith(b"\r\n", pos):
             pos += 2
         self._pos = pos
-        return pos
+        if pos == len(buf):
+            self.take_rest()
+        return self._pos
 
     def _refuse_head_size(self, start: bytes) -> NoReturn:
-        if b"\n" not in start and len(start) >= 256 and b"\n" not in self._buf[self._pos : self._pos + 8192]:
+        if b"\n" not in start and len(start) >= 256 and b"\n" not in self.buf[self._pos : self._pos + 8192]:
             raise ProtocolError(errors.URI_TOO_LONG, "a request line over the limit")
         super()._refuse_head_size(start)
 
@@ -154,11 +154,7 @@ class RequestReader(MessageReader):
         if length is not None:
             if coding is not None:
                 self._refuse("both Content-Length and Transfer-Encoding")
-            if not _DIGITS.fullmatch(length):
-                self._refuse(f"a Content-Length that is no number: {length[:40]!r}")
-            head.body = int(length)
-            if head.body > _MAX_LENGTH:
-                self._refuse("a Content-Length over 2^63-1")
+            head.body = self._length(length)
         elif coding is not None:
             self._check_coding(head, coding)
             head.body = CHUNKED

@@ -20,7 +20,6 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t \x21
 # Status lines of HTTP/1.1 met before; a server has few.
 _STATUSES: Final[dict[bytes, int]] = {}
 _NOTHING_KNOWN: Final[dict[bytes, int]] = {}  # HTTP/1.0 reads `Connection` otherwise
-_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
 
 class ResponseReader(MessageReader):
@@ -116,8 +115,7 @@ class ResponseReader(MessageReader):
         if length is not None:
             if coding is not None:
                 self._refuse("both Content-Length and Transfer-Encoding")
-            if not _DIGITS.fullmatch(length):
-                self._refuse(f"a Content-Length that is no number: {length[:40]!r}")
+        size = self._length(length) if length is not None else UNTIL_CLOSE
         if coding is not None and coding.lower() != b"chunked":
             self._refuse(f"the transfer coding {coding[:40]!r}")
         if status < 200 or status == 204:
@@ -126,9 +124,7 @@ class ResponseReader(MessageReader):
             return NO_BODY
         if self._is_head_request or status == 304:
             return NO_BODY
-        if length is not None:
-            return int(length)
-        return CHUNKED if coding is not None else UNTIL_CLOSE
+        return CHUNKED if coding is not None else size
 
     def _remove_framing(self, lines: list[bytes]) -> None:
         framing = (fields.CONTENT_LENGTH, fields.TRANSFER_ENCODING)

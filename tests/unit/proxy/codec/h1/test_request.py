@@ -458,7 +458,7 @@ def test_a_stream_that_ends_inside_a_body() -> None:
     for data in (POST + b"Content-Length: 5\r\n\r\nhel", CHUNKED_POST + b"5\r\nhel", CHUNKED_POST + b"5\r\nhello\r\n"):
         reader = new_reader()
         reader.receive(data)
-        reader.receive_eof()
+        reader.eof = True
         with pytest.raises(ProtocolError):
             for _ in range(9):
                 reader.next_event()

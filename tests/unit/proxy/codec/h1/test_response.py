@@ -36,7 +36,7 @@ def read(data: bytes, method: bytes = b"GET", step: int | None = None, *, eof: b
     while pieces and not reader.is_done:
         reader.receive(pieces.pop(0))
         if eof and not pieces:
-            reader.receive_eof()
+            reader.eof = True
         while not reader.is_done and (event := reader.next_event()) is not None:
             if isinstance(event, ResponseHead):
                 message.heads.append(event)
