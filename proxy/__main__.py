@@ -55,6 +55,11 @@ async def _run(settings: Settings) -> int:
     from proxy.telemetry.exposition import Exposition
     from proxy.telemetry.metrics import Metrics
 
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
     tables = TableHolder(settings.workload, source=settings.table_file)
     table_file = TableFile(settings.table_file, tables)
     try:
@@ -73,7 +78,7 @@ async def _run(settings: Settings) -> int:
         destinations.is_refused,
     )
     kinds = request_kinds(errors.BAD_REQUEST, settings.keys.headers)
-    connections = Connections(kinds, limits, settings.timeouts, pool, metrics)
+    connections = Connections(kinds, limits, settings.limits.max_connections, settings.timeouts, pool, metrics)
     reader = KeyReader(settings.keys)
     decider = Decider(settings.workload, settings.policy)
 
@@ -100,10 +105,6 @@ async def _run(settings: Settings) -> int:
 
     tables.on_swap(table_swapped)
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     admin = Admin(
         tables=tables,
         exposition=Exposition(metrics, tables.metrics_state),

@@ -142,6 +142,9 @@ VERSION_NOT_SUPPORTED: Final = Reason(
 DOWNSTREAM_CLOSED: Final = Reason(
     "downstream_closed", Side.DOWNSTREAM, 0, "connection_terminated", "the downstream left before the response ended", 1
 )
+CONNECTION_LIMIT: Final = Reason(
+    "connection_limit", Side.DOWNSTREAM, 503, "connection_limit_reached", "too many downstream connections", 8
+)
 REQUEST_TIMEOUT: Final = Reason(
     "request_timeout", Side.DOWNSTREAM, 408, "http_request_error", "the request head took too long", 4
 )

@@ -48,7 +48,8 @@ class Downstream(Protocol):
     def send_interim(self, head: ResponseHead) -> None:
         """A 1xx head; the final one follows."""
 
-    def send_head(self, head: ResponseHead) -> None: ...
+    def send_head(self, head: ResponseHead, *, is_last: bool = False) -> None:
+        """`is_last`: the rest of the request will not be read, so no other can follow it."""
 
     def send_body(self, data: bytes) -> None: ...
 
@@ -371,10 +372,11 @@ class Exchange:
             lines.append(self._decision_line())
         self._status = status
         self._finish()
-        self._downstream.send_head(ResponseHead(status, lines, len(body), True))
-        self._downstream.send_body(body)
-        self._downstream.send_end(END)
-        self._downstream.flush()
+        downstream = self._downstream
+        downstream.send_head(ResponseHead(status, lines, len(body), True), is_last=not self.request_ended)
+        if self.head.method != b"HEAD":
+            downstream.send_body(body)
+        downstream.send_end(END)
 
     def _details(self) -> str:
         """`<reason>: <sandbox, endpoint>` (SPEC 4), as much of it as there is."""

@@ -10,6 +10,15 @@ from typing import Final
 _METADATA: Final = frozenset((ip_address("fd00:ec2::254"), ip_address("100.100.100.200")))
 
 
+def is_address(host: str) -> bool:
+    """Whether it is an IPv4 or IPv6 literal, so that nothing is left to resolve."""
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 class DestinationPolicy:
     """Refuses link-local and metadata addresses and the proxy's own listeners."""
 

@@ -16,6 +16,7 @@ from proxy.net.pool import Pool
 from proxy.telemetry.metrics import Metrics
 
 TICK_S: Final = 1.0
+_GRACE_S: Final = 0.25
 
 
 class Connection(Protocol):
@@ -23,7 +24,7 @@ class Connection(Protocol):
 
     def check_time(self, now_s: float) -> None: ...
 
-    def drain(self) -> None: ...
+    def drain(self, idle_since_s: float) -> None: ...
 
     def cut(self) -> None: ...
 
@@ -31,11 +32,28 @@ class Connection(Protocol):
 class Connections:
     """The downstream connections of one process."""
 
-    __slots__ = ("_all", "_metrics", "_pool", "is_draining", "limits", "now_s", "request_kinds", "timeouts")
+    __slots__ = (
+        "_all",
+        "_max_connections",
+        "_metrics",
+        "_pool",
+        "is_draining",
+        "limits",
+        "now_s",
+        "request_kinds",
+        "timeouts",
+    )
 
     def __init__(
-        self, request_kinds: FieldKinds, limits: HeadLimits, timeouts: Timeouts, pool: Pool, metrics: Metrics
+        self,
+        request_kinds: FieldKinds,
+        limits: HeadLimits,
+        max_connections: int,
+        timeouts: Timeouts,
+        pool: Pool,
+        metrics: Metrics,
     ) -> None:
+        self._max_connections = max_connections
         self.request_kinds = request_kinds
         self.limits = limits
         self.timeouts = timeouts
@@ -48,10 +66,12 @@ class Connections:
     def __len__(self) -> int:
         return len(self._all)
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Connection) -> bool:
+        """Whether there is room for it; if not, it must end."""
         self._all.add(connection)
         self._metrics.downstream_connections += 1
         self._metrics.downstream_connections_total += 1
+        return len(self._all) <= self._max_connections
 
     def remove(self, connection: Connection) -> None:
         self._all.discard(connection)
@@ -75,11 +95,16 @@ class Connections:
         """Ends every connection after what it is doing; after `limit_s` it is cut. True: nothing had to be."""
         loop = asyncio.get_running_loop()
         self.is_draining = True
-        for connection in list(self._all):
-            connection.drain()
-        end_s = loop.time() + limit_s
-        while self._all and loop.time() < end_s:
+        began_s = self.now_s = loop.time()
+        while self._all and self.now_s < began_s + limit_s:
+            # A connection that was used just now may have a request under way to us: it gets a moment to arrive, and is
+            # answered with `Connection: close`. Activity from before is known by the coarse clock only.
+            is_over = self.now_s > began_s + _GRACE_S
+            idle_since_s = self.now_s - _GRACE_S if is_over else began_s - TICK_S - _GRACE_S
+            for connection in list(self._all):
+                connection.drain(idle_since_s)
             await asyncio.sleep(0.01)
+            self.now_s = loop.time()
         is_clean = not self._all
         for connection in list(self._all):
             connection.cut()

@@ -84,7 +84,8 @@ class H1Downstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's has its own base class
-        self._connections.add(self)
+        if not self._connections.add(self):
+            self._refuse(ProtocolError(errors.CONNECTION_LIMIT, "too many connections"))
 
     def data_received(self, data: bytes) -> None:
         if self._is_lingering:
@@ -184,7 +185,7 @@ class H1Downstream(asyncio.Protocol):
         if not self._is_http10:
             self._transport.write(head_bytes(head.lines))
 
-    def send_head(self, head: ResponseHead) -> None:
+    def send_head(self, head: ResponseHead, *, is_last: bool = False) -> None:
         lines = head.lines
         self._is_chunked = False
         if head.body == CHUNKED:
@@ -199,7 +200,7 @@ class H1Downstream(asyncio.Protocol):
             else:
                 lines.append(b"Transfer-Encoding: chunked")
                 self._is_chunked = True
-        if self._connections.is_draining:
+        if is_last or self._connections.is_draining:
             self._keep_alive = False
         if not self._keep_alive:
             lines.append(b"Connection: close")
@@ -338,9 +339,10 @@ class H1Downstream(asyncio.Protocol):
         elif timeouts.idle_timeout_s and idle_s > timeouts.idle_timeout_s:
             self._transport.close()
 
-    def drain(self) -> None:
-        """An idle connection ends; a busy one after its response, which says `Connection: close`."""
-        if self._exchange is None and not self._is_lingering and self._reader.is_between_messages:
+    def drain(self, idle_since_s: float) -> None:
+        """Ends if idle since before then. A busy connection ends after its response, which says `Connection: close`."""
+        is_idle = self._exchange is None and not self._is_lingering and self._reader.is_between_messages
+        if is_idle and self.active_at_s < idle_since_s:
             self._transport.close()
 
     def cut(self) -> None:

@@ -12,6 +12,7 @@ from proxy.codec.h1.reader import HeadLimits
 from proxy.config import Timeouts
 from proxy.errors import Reason
 from proxy.exchange import Exchange
+from proxy.net.addresses import is_address
 from proxy.net.background import spawn
 from proxy.net.upstream import H1Upstream
 from proxy.routing.names import Endpoint
@@ -82,7 +83,11 @@ class Pool:
         spawn(self._connect(endpoint, exchange), "connect")
 
     async def _connect(self, endpoint: Endpoint, exchange: Exchange) -> None:
-        upstream = await self._open(endpoint)
+        try:
+            upstream = await self._open(endpoint)
+        except BaseException:
+            exchange.connect_failed(errors.INTERNAL_ERROR)  # whatever it is, the request must not hang
+            raise
         if isinstance(upstream, Reason):
             exchange.connect_failed(upstream)
         elif exchange.is_over:
@@ -154,7 +159,7 @@ class Pool:
 
 async def _addresses(endpoint: Endpoint) -> list[str]:
     """The endpoint's addresses; a literal costs no look-up."""
-    if endpoint.host.replace(".", "").isdigit() or ":" in endpoint.host:
+    if is_address(endpoint.host):
         return [endpoint.host]
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=1)  # SOCK_STREAM

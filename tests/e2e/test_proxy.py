@@ -275,6 +275,31 @@ def test_head_and_no_content(tmp_path: Path) -> None:
         assert client.ask(get()).body == b"hello"
 
 
+def test_our_own_answers(proxy: Proxy) -> None:
+    """To HEAD without a body; before the request's body was read, it is the connection's last."""
+    gone = "baggage: sd-routing-key=gonekey"
+    with connected(proxy.port) as client:
+        client.send(get("/", gone, method="HEAD"))
+        assert client.read("HEAD").status == 424
+        client.send(get("/", gone, "Content-Length: 3", method="POST"))
+        response = client.read()
+        assert (response.status, response.value("connection")) == (424, "close")
+        client.send(b"abc" + get())
+        assert client.read_to_end() == b""
+
+
+def test_max_connections(tmp_path: Path, baseline: Origin) -> None:
+    with run_proxy(tmp_path, baseline.port, flags=("--max-connections", "2")) as proxy:
+        with connected(proxy.port) as first, connected(proxy.port) as second, connected(proxy.port) as third:
+            assert first.ask(get()).status == 200
+            assert second.ask(get()).status == 200
+            response = third.read()
+            assert response.status == 503
+            assert "connection_limit_reached" in response.value("proxy-status")
+        time.sleep(0.1)
+        assert ask(proxy.port, get()).status == 200
+
+
 def test_half_closed_requests_are_answered(proxy: Proxy) -> None:
     with connected(proxy.port) as client:
         client.send(get())
@@ -368,6 +393,32 @@ def test_sigterm_when_idle_is_at_once(proxy: Proxy) -> None:
     started = time.monotonic()
     assert proxy.stop() == 0
     assert time.monotonic() - started < 1.0
+
+
+def test_a_drain_loses_no_request(proxy: Proxy) -> None:
+    """Clients that keep sending on their connections are answered until they are told to go."""
+    lost: list[str] = []
+
+    def keep_asking() -> None:
+        with connected(proxy.port) as client:
+            while True:
+                try:
+                    response = client.ask(get())
+                except OSError as error:
+                    lost.append(repr(error))
+                    return
+                if response.value("connection") == "close":
+                    return
+                time.sleep(0.005)
+
+    clients = [threading.Thread(target=keep_asking) for _ in range(8)]
+    for client in clients:
+        client.start()
+    time.sleep(0.5)
+    assert proxy.stop() == 0
+    for client in clients:
+        client.join(5)
+    assert lost == []
 
 
 def test_drain_timeout(tmp_path: Path) -> None:

@@ -112,9 +112,8 @@ class ResponseReader(MessageReader):
 
     def _body(self, status: int, lines: list[bytes], length: bytes | None, coding: bytes | None) -> int:
         """How the body is framed. Spec: RFC 9112 section 6.3; both lengths, or two, are refused."""
-        if length is not None:
-            if coding is not None:
-                self._refuse("both Content-Length and Transfer-Encoding")
+        if length is not None and coding is not None:
+            self._refuse("both Content-Length and Transfer-Encoding")
         size = self._length(length) if length is not None else UNTIL_CLOSE
         if coding is not None and coding.lower() != b"chunked":
             self._refuse(f"the transfer coding {coding[:40]!r}")
