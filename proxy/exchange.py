@@ -210,9 +210,6 @@ class Exchange:
     def connected(self, upstream: Upstream) -> None:
         """A new connection to `endpoint` stands. Not called when the exchange `is_over`."""
         self._send_head(upstream)
-        if self._is_waiting:
-            self._is_waiting = False
-            self._downstream.resume_reading()
 
     def _send_head(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -220,6 +217,9 @@ class Exchange:
         if not self.head.host or (mapping is not None and mapping.authority == "destination"):
             self.head.lines = replace_host(self.head.lines, str(self.endpoint).encode())
         upstream.send_head(self.head, self)
+        if self._is_waiting:
+            self._is_waiting = False
+            self._downstream.resume_reading()
 
     def request_body(self, data: bytes) -> None:
         if self._upstream is not None:
@@ -346,7 +346,8 @@ class Exchange:
 
     def _may_fall_back(self) -> bool:
         """`--on-sandbox-failure baseline`: only before any byte was sent, never for strict requests (SPEC 4)."""
-        return self._port.failure_to_baseline and self.decision.mapping is not None and not self._reading.strict
+        may = self._port.failure_to_baseline and self._attempts == 0 and not self._reading.strict
+        return may and self.decision.mapping is not None
 
     def _fall_back(self, decision: Decision) -> None:
         hop_line = self._port.hop_line
@@ -365,6 +366,8 @@ class Exchange:
         if self._is_waiting:
             self._is_waiting = False
             self._downstream.resume_reading()
+            if self.is_over:
+                return  # the body that waited was bad, and has been answered
         reason = self.reason
         body = b"pointsman: %b: %b\n" % (reason.name.encode(), reason.text.encode())
         lines = own_lines(status, reason, self._details(), body)

@@ -67,7 +67,7 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
         labels=["route", "sandbox", "status", "reason"],
     )
     for kind, sandbox, reason, status_class, count in metrics.requests():
-        requests.add_metric([kind, sandbox, _CLASSES[status_class], reason.name], count)
+        requests.add_metric([kind, sandbox, _CLASSES[status_class], reason], count)
     yield requests
 
     durations = HistogramMetricFamily(
@@ -84,8 +84,8 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
         "What was no valid request: answered by the proxy without a decision.",
         labels=["reason"],
     )
-    for reason, count in metrics.refused.items():
-        refused.add_metric([reason.name], count)
+    for refused_reason, count in metrics.refused.items():
+        refused.add_metric([refused_reason.name], count)
     yield refused
 
     failures = CounterMetricFamily(
@@ -93,11 +93,11 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
         "Attempts that an upstream failed; the request may have succeeded elsewhere.",
         labels=["route", "sandbox", "reason"],
     )
-    for (kind, sandbox, reason), count in metrics.upstream_failures.items():
-        failures.add_metric([kind, sandbox, reason.name], count)
+    for (kind, sandbox, name), count in metrics.upstream_failures.items():
+        failures.add_metric([kind, sandbox, name], count)
     yield failures
 
-    for name, text, value in (
+    for counter, text, value in (
         (
             "pointsman_upstream_retries",
             "Requests sent again because a pooled connection was stale.",
@@ -107,7 +107,7 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
         ("pointsman_downstream_connections_opened", "Accepted connections.", "downstream_connections_total"),
         ("pointsman_upstream_connections_opened", "Connections made.", "upstream_connections_total"),
     ):
-        yield CounterMetricFamily(name, text, value=getattr(metrics, value))
+        yield CounterMetricFamily(counter, text, value=getattr(metrics, value))
     yield GaugeMetricFamily(
         "pointsman_downstream_connections", "Accepted connections now.", value=metrics.downstream_connections
     )

@@ -44,7 +44,7 @@ class Series:
         self.sandbox = sandbox
         self.reason = reason
         self.histogram = histogram
-        self.by_status = [0] * 6  # index 0: ended without a response head of ours
+        self.by_status = [0] * 6  # index 0: ended without a response head; 5: 500 and above (some servers send 999)
         self.failed: dict[tuple[Reason, int], int] = {}  # where it ended otherwise than decided
 
 
@@ -72,7 +72,7 @@ class Metrics:
         self._histograms: dict[str, Histogram] = {}
         self._sandboxes: set[str] = set()
         self.refused: dict[Reason, int] = {}
-        self.upstream_failures: dict[tuple[str, str, Reason], int] = {}
+        self.upstream_failures: dict[tuple[str, str, str], int] = {}  # the reason's name: two may share one
         self.upstream_retries = 0
         self.lines_not_joined = 0
         self.downstream_connections = 0
@@ -88,9 +88,9 @@ class Metrics:
         if series is None:
             series = self._bind(decision)
         if reason is series.reason:
-            series.by_status[status // 100] += 1
+            series.by_status[min(status // 100, 5)] += 1
         else:
-            key = (reason, status // 100)
+            key = (reason, min(status // 100, 5))
             series.failed[key] = series.failed.get(key, 0) + 1
         histogram = series.histogram
         histogram.counts[bisect_left(BUCKETS, elapsed_s)] += 1
@@ -123,7 +123,7 @@ class Metrics:
 
     def upstream_failed(self, decision: Decision, reason: Reason) -> None:
         """An attempt failed; the request may still succeed elsewhere."""
-        key = (decision.kind, self._label(decision.sandbox), reason)
+        key = (decision.kind, self._label(decision.sandbox), reason.name)
         self.upstream_failures[key] = self.upstream_failures.get(key, 0) + 1
 
     def table_swapped(self, sandboxes: Iterable[str]) -> None:
@@ -137,14 +137,20 @@ class Metrics:
             failures = self.upstream_failures.items()
             self.upstream_failures = {key: count for key, count in failures if key[1] not in gone}
 
-    def requests(self) -> Iterable[tuple[str, str, Reason, int, int]]:
-        """(route kind, sandbox, reason, status class, count) of every series that is not zero."""
+    def requests(self) -> Iterable[tuple[str, str, str, int, int]]:
+        """(route kind, sandbox, reason's name, status class, count), each combination once.
+
+        Different decisions may end alike, and two reasons may share a name; Prometheus refuses a sample that comes twice.
+        """
+        totals: dict[tuple[str, str, str, int], int] = {}
         for series in self._series.values():
-            for status_class, count in enumerate(series.by_status):
-                if count:
-                    yield series.kind, series.sandbox, series.reason, status_class, count
-            for (reason, status_class), count in series.failed.items():
-                yield series.kind, series.sandbox, reason, status_class, count
+            outcomes = [(series.reason, number, count) for number, count in enumerate(series.by_status) if count]
+            outcomes += [(reason, number, count) for (reason, number), count in series.failed.items()]
+            for reason, number, count in outcomes:
+                key = (series.kind, series.sandbox, reason.name, number)
+                totals[key] = totals.get(key, 0) + count
+        for (kind, sandbox, name, number), count in totals.items():
+            yield kind, sandbox, name, number, count
 
     def durations(self) -> Iterable[tuple[str, Histogram]]:
         """(route kind, histogram)."""

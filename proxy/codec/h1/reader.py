@@ -373,6 +373,8 @@ class MessageReader:
             if self._checked:
                 self._check_unfinished(pos)
             return None
+        if end - pos > self._limits.max_bytes:
+            raise ProtocolError(self.too_large, "a trailer section over the limit")
         lines = buf[pos:end].split(b"\r\n")
         self._pos = end + 4
         if len(lines) > self._limits.max_fields:

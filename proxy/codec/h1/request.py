@@ -79,7 +79,13 @@ class RequestReader(MessageReader):
         target, _, version = rest.partition(b" ")
         # The plainest request line, cheaper than by the regular expression: origin-form, ASCII, no fragment; blanks and
         # controls are ruled out by `version` and by the caller.
-        if version == b"HTTP/1.1" and method in _METHODS and target[0] == 47 and target.isascii() and 35 not in target:
+        if (
+            version == b"HTTP/1.1"
+            and method in _METHODS
+            and target[:1] == b"/"
+            and target.isascii()
+            and 35 not in target
+        ):
             head = RequestHead(method, target, lines, False)
         else:
             head = self._read_request_line(start)
@@ -149,7 +155,7 @@ class RequestReader(MessageReader):
 
         if hosts != 1 or head.host != self._good_host:
             self._check_host(head, hosts)
-        if head.target[0] != 47:  # "/"
+        if head.target[0] != 47:  # "/"; a target is never empty
             self._check_target(head)
         if length is not None:
             if coding is not None:
