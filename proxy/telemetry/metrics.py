@@ -140,7 +140,7 @@ class Metrics:
     def requests(self) -> Iterable[tuple[str, str, str, int, int]]:
         """(route kind, sandbox, reason's name, status class, count), each combination once.
 
-        Different decisions may end alike, and two reasons may share a name; Prometheus refuses a sample that comes twice.
+        Different decisions may end alike, two reasons may share a name; Prometheus refuses a sample that comes twice.
         """
         totals: dict[tuple[str, str, str, int], int] = {}
         for series in self._series.values():
