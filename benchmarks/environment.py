@@ -13,6 +13,7 @@ from statistics import median
 from benchmarks import envoy, generators, nginx
 from benchmarks.processes import Cores, pinned
 from benchmarks.targets import HERE
+from proxy import compiled
 
 
 def machine(cores: Cores) -> dict[str, object]:
@@ -29,7 +30,7 @@ def machine(cores: Cores) -> dict[str, object]:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "uvloop": version("uvloop")}
+    found = {"python": platform.python_version(), "uvloop": version("uvloop"), "sidecar": sidecar_form()}
     for name, binary, flag in (
         ("envoy", envoy.find(), "--version"),
         ("nginx", nginx.find(), "-v"),
@@ -38,6 +39,11 @@ def versions() -> dict[str, str]:
         if binary is not None:
             found[name] = _version(binary, flag)
     return found
+
+
+def sidecar_form() -> str:
+    """Whether this checkout's hot path runs compiled."""
+    return "compiled" if compiled.IS_USED else "plain Python"
 
 
 def commit() -> str:

@@ -105,6 +105,7 @@ def _remarks(result: Result) -> list[str]:
         remarks.append(f"generator and origin without a proxy: {rate.median:,.0f} requests/s")
     return [
         *remarks,
+        f"sidecar: {environment.sidecar_form()}",
         "envoy: a bare one with the routes that Istio programs; an istio-proxy adds filters and costs more",
         "ratio: of rounds side by side, then the median; ok? and missed?: rounds lie on both sides of the bar",
     ]

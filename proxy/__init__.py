@@ -11,5 +11,7 @@ Reading order is data order; one request goes
     net/downstream    bytes out
 
 and beside it: `tables` (the current routing table), `filewatch` and `tablefile` (where it comes from), `telemetry`
-(counters), `admin` (pages for operators), `config` (flags), `errors` (every reason, one table).
+((counters), `admin` (pages for operators), `config` (flags), `errors` (every reason, one table).
 """
+
+from proxy import compiled as compiled  # before any other import of ours: it says which form of the modules is used

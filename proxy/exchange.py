@@ -395,8 +395,8 @@ class Exchange:
 
 
 # `--on-sandbox-failure baseline`: where the request went instead, and why it did not go where its key leads.
-_UNREACHABLE_BASELINE: Final = Decision(errors.SANDBOX_UNREACHABLE, "baseline", None, None, 0, None)
-_NO_DESTINATION_BASELINE: Final = Decision(errors.NO_DESTINATION, "baseline", None, None, 0, None)
+_UNREACHABLE_BASELINE: Final = Decision(errors.SANDBOX_UNREACHABLE, "baseline", None, None, 0)
+_NO_DESTINATION_BASELINE: Final = Decision(errors.NO_DESTINATION, "baseline", None, None, 0)
 
 # A failure to connect is named after what was to be reached.
 _OF_BASELINE: Final = {

@@ -31,7 +31,7 @@ _MAX_COPY: Final = 16384
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
-class H1Downstream(asyncio.Protocol):
+class H1Downstream:
     """Implements `exchange.Downstream` for the one exchange that runs."""
 
     __slots__ = (

@@ -5,26 +5,28 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from proxy.routing.names import Endpoint
 
 # The kernel caps it at net.core.somaxconn. A burst of connections waits here while one loop turn is busy.
 _BACKLOG: Final = 4096
+# The protocols of the data path are classes without a base, so that they can be compiled (`proxy.compiled`).
+_Factory = Callable[[], asyncio.BaseProtocol]
 
 
 class ListenError(Exception):
     """An address can't be listened on."""
 
 
-async def listen(endpoint: Endpoint, factory: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
-    """A server that accepts on `endpoint`; port 0 picks a free one.
+async def listen(endpoint: Endpoint, factory: Callable[[], object]) -> asyncio.Server:
+    """A server that accepts on `endpoint`; port 0 picks a free one. `factory` makes a connection's protocol.
 
     Raises: ListenError naming the address.
     """
     loop = asyncio.get_running_loop()
     try:
-        return await loop.create_server(factory, endpoint.host, endpoint.port, backlog=_BACKLOG)
+        return await loop.create_server(cast(_Factory, factory), endpoint.host, endpoint.port, backlog=_BACKLOG)
     except (OSError, socket.gaierror) as error:
         text = error.strerror or str(error)
         raise ListenError(f"cannot listen on {endpoint}: {text}") from None

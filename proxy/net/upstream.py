@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from proxy.net.pool import Pool
 
 
-class H1Upstream(asyncio.Protocol):
+class H1Upstream:
     """Implements `exchange.Upstream` for the one exchange that it serves at a time."""
 
     __slots__ = (

@@ -13,7 +13,7 @@ answered with 503.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import (
@@ -37,23 +37,38 @@ if TYPE_CHECKING:
     from proxy.routing.view import WorkloadView
 
 
-@dataclass(slots=True, eq=False)
 class Decision:
     """One outcome. Compared by identity, never by value.
-
-    Immutable by `Final`, which mypy checks, and not by `frozen`: a view of 100,000 routes makes as many decisions, and
-    frozen dataclasses take four times as long to make.
 
     `status` is 0 where the request is forwarded, else the status of our own answer. A sandbox is named wherever the
     request belongs to one, refused or not; `mapping` is there wherever its route maps the port.
     """
 
-    reason: Final[Reason]
-    kind: Final[str]  # sandbox, baseline, none
-    sandbox: Final[str | None]
-    mapping: Final[Mapping | None]
-    status: Final[int]
-    note: Final[Reason | None]  # AMBIGUOUS_KEY, or None
+    __slots__ = ("kind", "mapping", "note", "reason", "sandbox", "status")
+
+    # A plain class: a view of 100,000 routes makes as many decisions, and frozen dataclasses take four times as long.
+    def __init__(
+        self,
+        reason: Reason,
+        kind: str,
+        sandbox: str | None,
+        mapping: Mapping | None,
+        status: int,
+        note: Reason | None = None,
+    ) -> None:
+        self.reason: Final = reason
+        self.kind: Final = kind  # sandbox, baseline, none
+        self.sandbox: Final = sandbox
+        self.mapping: Final = mapping
+        self.status: Final = status
+        self.note: Final = note  # AMBIGUOUS_KEY, or None
+
+    def noted(self) -> Decision:
+        """The same for an ambiguous request."""
+        return Decision(self.reason, self.kind, self.sandbox, self.mapping, self.status, AMBIGUOUS_KEY)
+
+    def __repr__(self) -> str:
+        return f"Decision({decision_text(self.kind, self.sandbox, self.reason, self.note)}; status={self.status})"
 
 
 def decision_text(kind: str, sandbox: str | None, reason: Reason, note: Reason | None = None) -> str:
@@ -158,11 +173,11 @@ class Decider:
 
 
 def _to_baseline(reason: Reason) -> Decision:
-    return Decision(reason, "baseline", None, None, 0, None)
+    return Decision(reason, "baseline", None, None, 0)
 
 
 def _refusal(reason: Reason, status: int) -> Decision:
-    return Decision(reason, "none", None, None, status, None)
+    return Decision(reason, "none", None, None, status)
 
 
 _LOOP: Final = _refusal(LOOP, LOOP.status)
@@ -184,7 +199,7 @@ _STRICT_UNKNOWN_KEY: Final = _refusal(UNKNOWN_KEY, STRICT_STATUS)
 _NOT_FORKED_PAIR: Final = (_NOT_FORKED, _NOT_FORKED)  # strict or not: that sandbox does not fork this service
 
 _NOTED: Final = {
-    decision: replace(decision, note=AMBIGUOUS_KEY)
+    decision: decision.noted()
     for decision in (
         _NOT_SYNCED,
         _INVALID_KEY,

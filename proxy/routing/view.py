@@ -9,10 +9,10 @@ workloads pays for 100,000 live keys once.
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.errors import AMBIGUOUS_KEY, NO_DESTINATION, PORT_NOT_MAPPED, ROUTE
+from proxy.errors import NO_DESTINATION, PORT_NOT_MAPPED, ROUTE
 from proxy.routing.decision import Decision
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ class KnownRoute:
             if decision is not None:
                 return decision
         if self._unmapped is None:
-            self._unmapped = Decision(
-                PORT_NOT_MAPPED, "sandbox", self.route.sandbox, None, PORT_NOT_MAPPED.status, None
-            )
+            self._unmapped = Decision(PORT_NOT_MAPPED, "sandbox", self.route.sandbox, None, PORT_NOT_MAPPED.status)
         return self._unmapped
 
     def noted(self, decision: Decision) -> Decision:
@@ -63,7 +61,7 @@ class KnownRoute:
             self._noted = {}
         noted = self._noted.get(decision)
         if noted is None:
-            noted = self._noted[decision] = replace(decision, note=AMBIGUOUS_KEY)
+            noted = self._noted[decision] = decision.noted()
         return noted
 
 
@@ -72,7 +70,7 @@ _NONE_NOTED: Final[dict[Decision, Decision]] = {}  # shared: nearly no route eve
 
 def _route_decision(route: Route, mapping: Mapping) -> Decision:
     reason = ROUTE if mapping.destinations else NO_DESTINATION
-    return Decision(reason, "sandbox", route.sandbox, mapping, reason.status, None)
+    return Decision(reason, "sandbox", route.sandbox, mapping, reason.status)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

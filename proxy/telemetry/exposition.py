@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from proxy import compiled
 from proxy.telemetry.metrics import BUCKETS, Histogram, Metrics
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Exposition:
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client at each scrape."""
+        yield _program()
         yield from _data_path(self._metrics)
         state = self._table_state()
         if state is not None:
@@ -56,6 +58,16 @@ class Exposition:
     def describe(self) -> Iterable[Metric]:
         """None: the names are checked by a test, not at registration."""
         return ()
+
+
+def _program() -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    info = GaugeMetricFamily(
+        "pointsman_info", "1; compiled: the hot path runs in its compiled form.", labels=["compiled"]
+    )
+    info.add_metric([str(compiled.IS_USED).lower()], 1)
+    return info
 
 
 def _data_path(metrics: Metrics) -> Iterator[Metric]:

@@ -49,11 +49,12 @@ class Series:
 
 
 class Metrics:
-    """Everything that one process counts."""
+    """Everything that one process counts. `max_sandboxes`: so many get a series of their own at a time."""
 
     __slots__ = (
         "_bound",
         "_histograms",
+        "_max_sandboxes",
         "_sandboxes",
         "_series",
         "downstream_connections",
@@ -66,7 +67,8 @@ class Metrics:
         "upstream_retries",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, max_sandboxes: int = MAX_SANDBOXES) -> None:
+        self._max_sandboxes = max_sandboxes
         self._bound: dict[Decision, Series] = {}
         self._series: dict[tuple[str, str, Reason], Series] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -112,7 +114,7 @@ class Metrics:
         if sandbox is None:
             return ""
         if sandbox not in self._sandboxes:
-            if len(self._sandboxes) >= MAX_SANDBOXES:
+            if len(self._sandboxes) >= self._max_sandboxes:
                 return OTHER
             self._sandboxes.add(sandbox)
         return sandbox

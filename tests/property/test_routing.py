@@ -48,7 +48,8 @@ LINES = st.lists(LINE, max_size=3)
 
 
 def parts(reading: KeyReading) -> tuple[object, ...]:
-    return tuple(getattr(reading, name) for name in KeyReading.__slots__)
+    names = ("ambiguous", "header", "invalid", "key", "name", "strict", "value")
+    return tuple(getattr(reading, name) for name in names)
 
 
 def plain_reading(

@@ -16,7 +16,7 @@ from proxy.codec.h1.reader import HeadLimits
 from proxy.codec.h1.request import RequestReader
 from proxy.errors import Reason
 from proxy.exchange import Exchange, Port
-from proxy.routing.decision import Decider, Decision, Policy
+from proxy.routing.decision import Decider, Policy
 from proxy.routing.key import KeyReader, KeySettings
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Mapping, Route, RoutingTable
@@ -51,28 +51,6 @@ def route_table(*destinations: Endpoint, port: int = PORT, authority: str = "pre
     """A table where `key` leads to the sandbox `pr-1`, which is at these destinations."""
     mapping = Mapping(port, None, authority, destinations)
     return RoutingTable("1", [Route("key", "pr-1", WORKLOAD, (mapping,))], live_keys=[b"alive"], gone_keys=[b"gone"])
-
-
-@dataclass
-class Finish:
-    """One call of `Metrics.finished`."""
-
-    decision: Decision
-    reason: Reason
-    status: int
-
-
-class RecordingMetrics(Metrics):
-    """Counts as ever, and keeps what it was told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.finishes: list[Finish] = []
-
-    def finished(self, decision: Decision, reason: Reason, status: int, elapsed_s: float) -> None:
-        assert elapsed_s >= 0
-        self.finishes.append(Finish(decision, reason, status))
-        super().finished(decision, reason, status, elapsed_s)
 
 
 class RecordingDownstream:
@@ -250,7 +228,7 @@ class Script:
     def __post_init__(self) -> None:
         self.calls: list[str] = []
         self.used: list[RecordingUpstream] = []  # that got a request, in order
-        self.metrics = RecordingMetrics()
+        self.metrics = Metrics()
         self.pool = RecordingPool(self.calls)
         for endpoint in self.idle:
             self.pool.idle.setdefault(endpoint, []).append(self._upstream(endpoint))
@@ -321,5 +299,16 @@ class Script:
 
     def assert_finished(self, reason: Reason, status: int) -> None:
         """Counted once, so, and over."""
-        assert [(finish.reason, finish.status) for finish in self.metrics.finishes] == [(reason, status)]
+        assert self.finishes == [(self.exchange.decision.kind, reason.name, min(status // 100, 5))]
         assert self.exchange.is_over
+        sent = self.down.head.status if self.down.head is not None else 0
+        assert (self.exchange.reason, sent) == (reason, status)
+
+    @property
+    def finishes(self) -> list[tuple[str, str, int]]:
+        """(kind, reason's name, status class) of each exchange that was counted."""
+        return [
+            (kind, name, status_class)
+            for kind, _, name, status_class, count in self.metrics.requests()
+            for _ in range(count)
+        ]
