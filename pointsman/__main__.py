@@ -15,7 +15,7 @@ Routes test traffic to sandboxes by the routing key in W3C baggage or tracestate
   explain   says where a request would go, and why, by a table file
   demo      starts a chain of services with sidecars and shows where requests go
 
-`pointsman COMMAND --help` tells more.
+`pointsman COMMAND --help` tells more, `pointsman --version` which version this is.
 """
 
 

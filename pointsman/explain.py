@@ -43,6 +43,7 @@ _PORT: Final = Option(
     default_text="the first that the table maps for this workload",
 )
 _HEADER: Final = Option("header", "'NAME: VALUE'", _field, "one field of the request", repeatable=True)
+_NAMED: Final = 5  # workloads in a hint
 _JSON: Final = Option("json", "", switch, "print JSON", default="off")
 _OPTIONS: Final[tuple[Option[object], ...]] = (
     flags.TABLE,
@@ -74,6 +75,10 @@ def main(argv: Sequence[str]) -> int:
             sys.stderr.write(f"pointsman explain: {fault}\n")
         return 2
     explanation = _explanation(values, table)
+    workload = values.one(flags.WORKLOAD)
+    if workload not in table.routes_of:
+        others = ", ".join(sorted(map(str, table.routes_of))[:_NAMED]) or "none"
+        sys.stderr.write(f"pointsman explain: no route in this table is for {workload} (it has routes for: {others})\n")
     if values.one(_JSON):
         sys.stdout.write(json.dumps(explanation.to_dict(), indent=2) + "\n")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import uvloop
 
+    logging.basicConfig(format="pointsman proxy: %(message)s", level=logging.INFO, stream=sys.stderr)
     return uvloop.run(_run(settings))
 
 

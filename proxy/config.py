@@ -183,6 +183,8 @@ def _address_faults(values: Values) -> list[str]:
     for baseline in dict.fromkeys(values.present(flags.BASELINE)):
         if any(_overlap(listen, baseline) for listen in listens):
             faults.append(f"{values.origin(flags.BASELINE)}: {baseline} is where this proxy listens itself (--listen)")
+        elif any(not isinstance(address, str) and address.is_unspecified for address in _addresses(baseline.host)):
+            faults.append(f"{values.origin(flags.BASELINE)}: {baseline} can be listened on, not connected to")
     for admin in filter(None, values.all(flags.ADMIN)):
         if any(_overlap(listen, admin) for listen in listens):
             faults.append(f"{admin_origin}: {admin} is also given as --listen")

@@ -152,7 +152,7 @@ STREAM_TIMEOUT: Final = Reason(
     "stream_timeout", Side.INTERNAL, 0, "connection_read_timeout", "neither side moved within the limit", 4
 )
 DRAINED: Final = Reason(
-    "drained", Side.INTERNAL, 503, "destination_unavailable", "cut off because the drain's time limit passed"
+    "drained", Side.INTERNAL, 0, "destination_unavailable", "cut off because the drain's time limit passed"
 )
 INTERNAL_ERROR: Final = Reason("internal_error", Side.INTERNAL, 500, "proxy_internal_error", "a fault of the proxy", 13)
 

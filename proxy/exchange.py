@@ -283,7 +283,7 @@ class Exchange:
         self._endpoints = self._endpoints[1:]
         if self._endpoints:
             self._forward()
-        elif self._may_fall_back():
+        elif reason is not errors.DESTINATION_REFUSED and self._may_fall_back():
             self._fall_back(_UNREACHABLE_BASELINE)
             self._endpoints = self._port.baseline
             self._forward()
@@ -369,7 +369,8 @@ class Exchange:
             if self.is_over:
                 return  # the body that waited was bad, and has been answered
         reason = self.reason
-        body = b"pointsman: %b: %b\n" % (reason.name.encode(), reason.text.encode())
+        strict = b" (the request is strict)" if self._reading.strict and status == errors.STRICT_STATUS else b""
+        body = b"pointsman: %b: %b%b\n" % (reason.name.encode(), reason.text.encode(), strict)
         lines = own_lines(status, reason, self._details(), body)
         if self._port.decision_field:
             lines.append(self._decision_line())

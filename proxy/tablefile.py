@@ -144,6 +144,7 @@ class TableFile:
                 await self._tables.swap_gently(table)
             else:
                 self._tables.swap(table)
+            _log.info("table version %s in force, %d routes", table.version, len(table.routes))
         except TableError as error:
             self._refuse(error.faults)
         except OSError as error:

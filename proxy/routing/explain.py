@@ -15,7 +15,7 @@ from proxy.errors import AMBIGUOUS_KEY, LOOP
 from proxy.routing import baggage, tracestate
 from proxy.routing.decision import Decider, Decision, decision_text
 from proxy.routing.key import STRICT_NAME, KeyReader, KeyReading, KeySettings
-from proxy.routing.names import Workload
+from proxy.routing.names import Workload, is_routing_key
 from proxy.routing.table import RoutingTable
 from proxy.routing.view import WorkloadView
 
@@ -179,7 +179,12 @@ def _key_step(reading: KeyReading) -> str:
         return "none: no header that is read names one"
     what = _shown(reading.value)
     source = reading.header if reading.name is None else f"{reading.header} member {_shown(reading.name)}"
-    found = f"{_shown(reading.key)}" if reading.key is not None else "the value is no routing key"
+    if reading.key is not None:
+        found = _shown(reading.key)
+    elif reading.name is None and is_routing_key(reading.value):
+        found = "another line of it has another value, so this is no routing key"
+    else:
+        found = "the value is no routing key"
     return f"{source} decides, its value {what!r}: {found}"
 
 

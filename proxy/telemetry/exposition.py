@@ -115,6 +115,11 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
             "Requests sent again because a pooled connection was stale.",
             "upstream_retries",
         ),
+        (
+            "pointsman_ambiguous_requests",
+            "Requests with two different keys, decided by one.",
+            "ambiguous_requests",
+        ),
         ("pointsman_lines_not_joined", "Routing fields left in several lines: over 8192 bytes.", "lines_not_joined"),
         ("pointsman_downstream_connections_opened", "Accepted connections.", "downstream_connections_total"),
         ("pointsman_upstream_connections_opened", "Connections made.", "upstream_connections_total"),

@@ -57,6 +57,7 @@ class Metrics:
         "_max_sandboxes",
         "_sandboxes",
         "_series",
+        "ambiguous_requests",
         "downstream_connections",
         "downstream_connections_total",
         "lines_not_joined",
@@ -76,6 +77,7 @@ class Metrics:
         self.refused: dict[Reason, int] = {}
         self.upstream_failures: dict[tuple[str, str, str], int] = {}  # the reason's name: two may share one
         self.upstream_retries = 0
+        self.ambiguous_requests = 0
         self.lines_not_joined = 0
         self.downstream_connections = 0
         self.downstream_connections_total = 0
@@ -89,6 +91,8 @@ class Metrics:
         series = self._bound.get(decision)
         if series is None:
             series = self._bind(decision)
+        if decision.note is not None:
+            self.ambiguous_requests += 1
         if reason is series.reason:
             series.by_status[min(status // 100, 5)] += 1
         else:

@@ -98,6 +98,17 @@ class TestExplain:
         found = self.explained(capsys, "--table", table, *words)
         assert found["reason"] == reason
 
+    def test_a_workload_that_the_table_does_not_name_gets_a_hint(
+        self, table: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["explain", "--table", table, "--workload", "hotrod/Deployment/loction"]) == 0
+        assert capsys.readouterr().err == (
+            "pointsman explain: no route in this table is for hotrod/Deployment/loction "
+            "(it has routes for: hotrod/Deployment/location)\n"
+        )
+        assert main(["explain", "--table", table, "--workload", "hotrod/Deployment/location"]) == 0
+        assert capsys.readouterr().err == ""
+
     def test_every_fault_is_a_line(self, table: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["explain", "--table", table, "--header", "no colon", "--port", "x", "--jsn"]) == 2
         lines = capsys.readouterr().err.splitlines()

@@ -219,6 +219,12 @@ class TestFaults:
 
 
 class TestAddressesThatMeet:
+    @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]"])
+    def test_a_baseline_that_no_connection_reaches(self, host: str) -> None:
+        [fault] = faults(["--listen", "127.0.0.1:1", "--baseline", f"{host}:8081", *argv()[4:]])
+        assert fault.startswith("--baseline: ")
+        assert fault.endswith(":8081 can be listened on, not connected to")
+
     @pytest.mark.parametrize(
         ("listen", "baseline"),
         [

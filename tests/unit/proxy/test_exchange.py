@@ -335,6 +335,14 @@ def test_a_bad_body_behind_a_new_connection() -> None:
 # --- --on-sandbox-failure baseline ---------------------------------------------------------------------------------
 
 
+def test_no_fall_back_from_a_destination_that_is_refused() -> None:
+    """The table breaks a rule; that is not a sandbox that happens to be down."""
+    script = Script(failure_to_baseline=True)
+    script.start(request_head(TAGGED))
+    assert script.connect_failed(errors.DESTINATION_REFUSED) == ["down.head 503", "down.body", "down.end"]
+    script.assert_finished(errors.DESTINATION_REFUSED, 503)
+
+
 def test_fall_back_where_no_destination_answers() -> None:
     script = Script(failure_to_baseline=True)
     script.start(request_head(TAGGED, "X: y"))
@@ -630,6 +638,7 @@ def test_refused_by_the_decision(case: str) -> None:
     assert script.down.decision == decision
     assert script.down.proxy_status.endswith(f'; details="{reason or "ambiguous_key"}"')
     assert [finish[2] for finish in script.finishes] == [status // 100]
+    assert (b"(the request is strict)" in script.down.body) == ("sd-strict" in str(lines))
 
 
 def test_no_destination() -> None:

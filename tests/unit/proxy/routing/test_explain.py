@@ -137,6 +137,9 @@ def test_hops() -> None:
 
 
 def test_a_plain_header_decides() -> None:
+    found = explained((b"x-key", b"abc"), (b"x-key", b"def"))
+    assert found.key is None
+    assert any("another line of it has another value" in step for step in found.steps)
     found = explained((b"x-key", b"abc"))
     assert (found.header, found.name, found.key) == ("x-key", None, "abc")
     assert found.members == (MemberLine("x-key", 1, "abc", "decides", "a configured key header"),)

@@ -153,6 +153,16 @@ def test_one_histogram_for_each_route_kind() -> None:
     }
 
 
+def test_ambiguous_requests_are_counted_beside() -> None:
+    metrics = Metrics()
+    of = decision("a")
+    finish(metrics, of)
+    assert metrics.ambiguous_requests == 0
+    finish(metrics, of.noted())
+    assert metrics.ambiguous_requests == 1
+    assert counts(metrics) == {("sandbox", "a", "route", 2): 2}
+
+
 # --- sandboxes come and go -----------------------------------------------------------------------------------------
 
 
