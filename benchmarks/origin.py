@@ -86,8 +86,9 @@ async def _serve(mark: str, port: int, count_port: int) -> None:
         f"Connection: keep-alive\r\nX-Origin: {mark}\r\n\r\n{BODY}"
     ).encode()
     loop = asyncio.get_running_loop()
-    answering = await loop.create_server(lambda: _Answering(response), "127.0.0.1", port, backlog=1024)
     counting = await loop.create_server(_Counting, "127.0.0.1", count_port)
+    # Last: who gets an answer here takes the origin for started.
+    answering = await loop.create_server(lambda: _Answering(response), "127.0.0.1", port, backlog=1024)
     async with answering, counting:
         await asyncio.Event().wait()
 
