@@ -104,6 +104,7 @@ async def _run(settings: Settings) -> int:
             metrics.table_swapped({route.sandbox for route in table.routes})
             baselines = {listener.baseline for listener in settings.listeners}
             pool.keep_only(baselines | tables.endpoints())
+            connections.table_swapped(settings.drain.timeout_s)
 
     tables.on_swap(table_swapped)
 

@@ -47,6 +47,7 @@ class Timeouts:
     idle_timeout_s: float
     upstream_idle_timeout_s: float
     stream_idle_timeout_s: float
+    tunnel_idle_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
             idle_timeout_s=values.one(flags.IDLE_TIMEOUT),
             upstream_idle_timeout_s=values.one(flags.UPSTREAM_IDLE_TIMEOUT),
             stream_idle_timeout_s=values.one(flags.STREAM_IDLE_TIMEOUT),
+            tunnel_idle_timeout_s=values.one(flags.TUNNEL_IDLE_TIMEOUT),
         ),
         limits=Limits(
             max_head_bytes=values.one(flags.MAX_HEAD_BYTES),

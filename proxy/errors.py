@@ -151,6 +151,9 @@ REQUEST_TIMEOUT: Final = Reason(
 STREAM_TIMEOUT: Final = Reason(
     "stream_timeout", Side.INTERNAL, 0, "connection_read_timeout", "neither side moved within the limit", 4
 )
+ROUTE_REMOVED: Final = Reason(
+    "route_removed", Side.INTERNAL, 0, "destination_unavailable", "a tunnel ended because its route left the table"
+)
 DRAINED: Final = Reason(
     "drained", Side.INTERNAL, 0, "destination_unavailable", "cut off because the drain's time limit passed"
 )

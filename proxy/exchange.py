@@ -8,7 +8,7 @@ Read it top to bottom; a request goes the same way:
     request_body     pieces of the request follow, as they come
     response_head    the upstream answers
     response_body    pieces of the response follow
-    response_end     the last byte
+    response_end     the last byte, or of a tunnel (101) one side's
     _finish          counted, both connections are free again
 
 and, where something fails: `connect_failed`, `upstream_failed`, `downstream_failed`.
@@ -49,12 +49,12 @@ class Downstream(Protocol):
         """A 1xx head; the final one follows."""
 
     def send_head(self, head: ResponseHead, *, is_last: bool = False) -> None:
-        """`is_last`: the rest of the request will not be read, so no other can follow it."""
+        """`is_last`: no other request can follow this one. Status 101 opens a tunnel."""
 
     def send_body(self, data: bytes) -> None: ...
 
     def send_end(self, end: End) -> None:
-        """The response is complete; the exchange is over for this side."""
+        """The response is complete; the exchange is over for this side, unless it is a tunnel's first end."""
 
     def flush(self) -> None:
         """What was sent goes out now; called once when the upstream has said all that it has to say for now."""
@@ -134,6 +134,7 @@ class Exchange:
         "_is_waiting",
         "_port",
         "_reading",
+        "_response_ended",
         "_started_s",
         "_status",
         "_upstream",
@@ -155,6 +156,7 @@ class Exchange:
         self.request_ended = head.body == NO_BODY  # the whole request was read
         self._status = 0  # of the final response head sent downstream; 0: none yet
         self._attempts = 0
+        self._response_ended = False  # of a tunnel, while the other direction is still open
         self.is_over = False
 
     # --- the request ---
@@ -229,24 +231,34 @@ class Exchange:
         self.request_ended = True
         if self._upstream is not None:
             self._upstream.send_end(end)
+        if self._response_ended:
+            self._finish()
+            self._downstream.send_end(end)
 
     # --- the response ---
 
     def response_head(self, head: ResponseHead) -> None:
-        if head.status < 200:
+        status = head.status
+        if status < 200 and status != 101:
             self._downstream.send_interim(head)
             return
-        self._status = head.status
+        self._status = status
         if self._port.decision_field:
             head.lines.append(self._decision_line())
-        self._downstream.send_head(head)
+        if status == 101:
+            self.request_ended = False  # what comes from now on is not HTTP, in either direction
+        # After an upgrade that was refused, nobody can tell what the next bytes are meant to be (CHECKLIST 38).
+        self._downstream.send_head(head, is_last=status != 101 and bool(self.head.upgrade))
 
     def response_body(self, data: bytes) -> None:
         self._downstream.send_body(data)
 
     def response_end(self, end: End) -> None:
         """The last byte. If the request is still being sent, the upstream did not want the rest of it."""
-        self._finish()
+        if self._status == 101 and not self.request_ended:
+            self._response_ended = True
+        else:
+            self._finish()
         self._downstream.send_end(end)
 
     def flush(self) -> None:
@@ -297,7 +309,10 @@ class Exchange:
         upstream = self._upstream
         self._upstream = None
         self._port.metrics.upstream_failed(self.decision, reason)
-        if self._status:
+        if self._response_ended:
+            self._finish()  # of a tunnel: the upstream had said all, and does not hear the rest
+            self._downstream.send_end(END)
+        elif self._status:
             self.reason = errors.UPSTREAM_TRUNCATED
             self._finish()
             self._downstream.abort()
@@ -322,6 +337,20 @@ class Exchange:
     def upstream_active_at_s(self) -> float:
         """When the upstream side last moved; 0 while there is none."""
         return self._upstream.active_at_s if self._upstream is not None else 0.0
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether the table in force still leads this request where it went. Asked of tunnels only."""
+        if self.decision.mapping is None:
+            return True
+        port = self._port
+        mapping = port.decider.decide(self._reading, port.tables.view, port.number).mapping
+        return mapping is not None and self.endpoint in mapping.destinations
+
+    def route_ended(self) -> None:
+        """A tunnel whose route left the table has had its time."""
+        self.downstream_failed(errors.ROUTE_REMOVED)
+        self._downstream.abort()
 
     def stream_timed_out(self) -> None:
         """Neither side moved for too long."""

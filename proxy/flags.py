@@ -245,6 +245,15 @@ STREAM_IDLE_TIMEOUT: Final = Option(
     why="event streams send comments every 15-60 s; Envoy's default too",
     unit="s",
 )
+TUNNEL_IDLE_TIMEOUT: Final = Option(
+    "tunnel-idle-timeout",
+    "SECONDS",
+    seconds(0),
+    "how long a tunnel (WebSocket) may stay silent in both directions; 0 is for ever",
+    default="3600",
+    why="a tunnel that works without a proxy must work with it: many WebSockets send no pings",
+    unit="s",
+)
 
 # --- how much ------------------------------------------------------------------------------------------------------
 MAX_HEAD_BYTES: Final = Option(
@@ -296,6 +305,7 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     IDLE_TIMEOUT,
     UPSTREAM_IDLE_TIMEOUT,
     STREAM_IDLE_TIMEOUT,
+    TUNNEL_IDLE_TIMEOUT,
     MAX_HEAD_BYTES,
     MAX_FIELDS,
     MAX_CONNECTIONS,

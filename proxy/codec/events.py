@@ -24,7 +24,8 @@ class RequestHead:
 
     `body`: `NO_BODY`, `CHUNKED` or the length in bytes. `host` is the value of the one Host field (empty if an HTTP/1.0
     request has none). `baggage`, `tracestate`, `hops` hold the values of all such lines, in order; `key_fields` pairs
-    of lowercase name and value of the configured plain headers.
+    of lowercase name and value of the configured plain headers. `upgrade` are the protocols that the connection may
+    turn to (lowercase, without HTTP's own), mostly none.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class RequestHead:
         "method",
         "target",
         "tracestate",
+        "upgrade",
     )
 
     def __init__(self, method: bytes, target: bytes, lines: list[bytes], http10: bool) -> None:
@@ -53,12 +55,14 @@ class RequestHead:
         self.tracestate: list[bytes] | tuple[()] = ()
         self.hops: list[bytes] | tuple[()] = ()
         self.key_fields: list[tuple[bytes, bytes]] | tuple[()] = ()
+        self.upgrade: list[bytes] | tuple[()] = ()
 
 
 class ResponseHead:
     """A response up to its body.
 
-    `body`: `NO_BODY` (also for HEAD, 204, 304), `CHUNKED`, `UNTIL_CLOSE` or the length in bytes.
+    `body`: `NO_BODY` (also for HEAD, 204, 304), `CHUNKED`, `UNTIL_CLOSE` or the length in bytes. With status 101 no
+    HTTP follows: `UNTIL_CLOSE` then means the bytes of a tunnel.
     """
 
     __slots__ = ("body", "keep_alive", "lines", "status")

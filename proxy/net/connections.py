@@ -12,10 +12,9 @@ from typing import Final, Protocol
 from proxy.codec.fields import FieldKinds
 from proxy.codec.h1.reader import HeadLimits
 from proxy.config import Timeouts
-from proxy.net.pool import Pool
+from proxy.net.pool import TICK_S, Pool
 from proxy.telemetry.metrics import Metrics
 
-TICK_S: Final = 1.0
 _GRACE_S: Final = 0.25
 
 
@@ -28,6 +27,8 @@ class Connection(Protocol):
 
     def cut(self) -> None: ...
 
+    def end_unrouted_tunnel(self, within_s: float) -> None: ...
+
 
 class Connections:
     """The downstream connections of one process."""
@@ -37,6 +38,7 @@ class Connections:
         "_max_connections",
         "_metrics",
         "_pool",
+        "_tunnels",
         "is_draining",
         "limits",
         "now_s",
@@ -62,6 +64,7 @@ class Connections:
         self._pool = pool
         self._metrics = metrics
         self._all: set[Connection] = set()
+        self._tunnels: set[Connection] = set()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -75,11 +78,22 @@ class Connections:
 
     def remove(self, connection: Connection) -> None:
         self._all.discard(connection)
+        self._tunnels.discard(connection)
+        self._metrics.tunnels = len(self._tunnels)
         self._metrics.downstream_connections -= 1
 
     def is_own(self, transport: asyncio.Transport) -> bool:
         """Whether this very process is the peer: led back to itself, it would spin (SPEC 4)."""
         return transport.get_extra_info("peername") in self._pool.local_addresses
+
+    def add_tunnel(self, connection: Connection) -> None:
+        self._tunnels.add(connection)
+        self._metrics.tunnels = len(self._tunnels)
+
+    def table_swapped(self, within_s: float) -> None:
+        """Tunnels that the new table no longer leads where they go end within so many seconds."""
+        for tunnel in list(self._tunnels):
+            tunnel.end_unrouted_tunnel(within_s)
 
     async def run_clock(self) -> None:
         """Until cancelled."""
@@ -87,8 +101,9 @@ class Connections:
         while True:
             self.now_s = now_s = loop.time()
             self._pool.check_time(now_s)
+            # What was noted by the clock may have happened up to a tick later; nothing ends before its time.
             for connection in list(self._all):
-                connection.check_time(now_s)
+                connection.check_time(now_s - TICK_S)
             await asyncio.sleep(TICK_S)
 
     async def drain(self, limit_s: float) -> bool:

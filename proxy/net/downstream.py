@@ -47,12 +47,14 @@ class H1Downstream:
         "_is_lingering",
         "_is_new",
         "_is_pulling",
+        "_is_tunnel",
         "_is_waiting_line",
         "_keep_alive",
         "_pauses",
         "_port",
         "_reader",
         "_transport",
+        "_tunnel_ends_s",
         "active_at_s",
         "is_looped",
     )
@@ -73,6 +75,8 @@ class H1Downstream:
         self._is_chunked = False
         self._is_http10 = False
         self._is_lingering = False
+        self._is_tunnel = False
+        self._tunnel_ends_s = 0.0  # when a tunnel whose route is gone must have ended; 0: it stands
         self._keep_alive = True
         self._eof = False
         self._is_new = True
@@ -188,6 +192,9 @@ class H1Downstream:
     def send_head(self, head: ResponseHead, *, is_last: bool = False) -> None:
         lines = head.lines
         self._is_chunked = False
+        if head.status == 101:
+            self._open_tunnel(lines)
+            return
         if head.body == CHUNKED:
             if self._is_http10:
                 lines[1:] = [line for line in lines[1:] if not line.lower().startswith(b"transfer-encoding:")]
@@ -220,7 +227,23 @@ class H1Downstream:
             self._held = b""
         self._transport.write(data)
 
+    def _open_tunnel(self, lines: list[bytes]) -> None:
+        """From here on bytes pass as they are, what the peer sent early included."""
+        self._is_tunnel = self._head_sent = True
+        self._connections.add_tunnel(self)
+        self._transport.write(head_bytes(lines))
+        self._reader.start_tunnel()
+        if self._is_waiting_line:
+            self._is_waiting_line = False
+            if not self._pauses:
+                self._transport.resume_reading()
+        if not self._pauses:
+            self._pull()
+
     def send_end(self, end: End) -> None:
+        if self._is_tunnel:
+            self._end_tunnel_side()
+            return
         if self._is_chunked:
             self._transport.write(self._held + last_chunk(end.trailers))
             self._held = b""
@@ -249,6 +272,17 @@ class H1Downstream:
         elif self._eof:
             self._transport.close()
 
+    def _end_tunnel_side(self) -> None:
+        exchange = self._exchange
+        if exchange is not None and not exchange.is_over:
+            self._transport.write_eof()
+            return
+        self._exchange = None
+        if self._reader.is_done:
+            self._transport.close()
+        else:
+            self._linger()
+
     def flush(self) -> None:
         if self._held:
             self._transport.write(self._held)
@@ -258,11 +292,11 @@ class H1Downstream:
         """Ends the response so that it is not taken for complete.
 
         A chunked body or one with a length shows by itself that it was cut; one that only the end of the connection
-        ends must be reset (RFC 9112 section 8).
+        ends must be reset (RFC 9112 section 8), and so must a tunnel.
         """
         self._exchange = None
         self._held = b""
-        if self._is_http10 and not self._keep_alive:
+        if self._is_tunnel or (self._is_http10 and not self._keep_alive):
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._transport.abort()
         else:
@@ -329,8 +363,10 @@ class H1Downstream:
             if idle_s > _LINGER_S:
                 self._transport.abort()
         elif self._exchange is not None:
-            limit_s = timeouts.stream_idle_timeout_s
-            if limit_s and idle_s > limit_s and now_s - self._exchange.upstream_active_at_s > limit_s:
+            limit_s = timeouts.tunnel_idle_timeout_s if self._is_tunnel else timeouts.stream_idle_timeout_s
+            if self._tunnel_ends_s and now_s > self._tunnel_ends_s:
+                self._exchange.route_ended()
+            elif limit_s and idle_s > limit_s and now_s - self._exchange.upstream_active_at_s > limit_s:
                 self._exchange.stream_timed_out()
         elif self._head_since_s:
             if now_s - self._head_since_s > timeouts.head_timeout_s:
@@ -338,6 +374,13 @@ class H1Downstream:
                 self._answer_and_end(errors.REQUEST_TIMEOUT, "the head took too long")
         elif timeouts.idle_timeout_s and idle_s > timeouts.idle_timeout_s:
             self._transport.close()
+
+    def end_unrouted_tunnel(self, within_s: float) -> None:
+        """The table changed: a tunnel that it no longer leads where it goes ends within so many seconds."""
+        if self._exchange is None or self._exchange.is_routed:
+            self._tunnel_ends_s = 0.0
+        elif not self._tunnel_ends_s:
+            self._tunnel_ends_s = self._connections.now_s + within_s
 
     def drain(self, idle_since_s: float) -> None:
         """Ends if idle since before then. A busy connection ends after its response, which says `Connection: close`."""

@@ -20,6 +20,7 @@ from proxy.telemetry.metrics import Metrics
 
 # More idle connections than this to one endpoint are of no use to one core.
 _MAX_IDLE: Final = 512
+TICK_S: Final = 1.0  # of the coarse clock
 
 
 class Pool:
@@ -149,8 +150,9 @@ class Pool:
         """Called about once a second: sets the clock, closes what was idle or silent for too long."""
         self.now_s = now_s
         timeouts = self._timeouts
+        response_timeout_s = timeouts.response_timeout_s and timeouts.response_timeout_s + TICK_S  # as in `run_clock`
         for upstream in list(self._all):
-            upstream.check_time(now_s, timeouts.upstream_idle_timeout_s, timeouts.response_timeout_s)
+            upstream.check_time(now_s, timeouts.upstream_idle_timeout_s, response_timeout_s)
 
     def close(self) -> None:
         """Ends every connection."""

@@ -23,6 +23,7 @@ class H1Upstream:
     __slots__ = (
         "_exchange",
         "_is_chunked",
+        "_is_tunnel",
         "_keep_alive",
         "_pauses",
         "_pool",
@@ -44,6 +45,7 @@ class H1Upstream:
         self._reader = ResponseReader(pool.response_kinds, pool.limits)
         self._exchange: Exchange | None = None
         self._is_chunked = False
+        self._is_tunnel = False
         self._keep_alive = True
         self._pauses = 0
         self._request_ended = True
@@ -56,7 +58,7 @@ class H1Upstream:
 
     def send_head(self, head: RequestHead, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._reader.expect(head.method)
+        self._reader.expect(head.method, head.upgrade)
         body = head.body
         self._is_chunked = body == CHUNKED
         self._request_ended = body == NO_BODY
@@ -73,6 +75,18 @@ class H1Upstream:
         self.active_at_s = self._pool.now_s
         if self._is_chunked:
             self._transport.write(last_chunk(end.trailers))
+        elif self._is_tunnel:
+            self._end_tunnel_side()
+
+    def _end_tunnel_side(self) -> None:
+        """One direction of a tunnel is at its end: half of the connection, or the rest of it."""
+        if not self._request_ended:
+            return
+        if self._reader.is_done:
+            self._exchange = None
+            self._transport.close()
+        elif not self._transport.is_closing():
+            self._transport.write_eof()
 
     def cancel(self) -> None:
         self._exchange = None
@@ -127,7 +141,8 @@ class H1Upstream:
                         return
                 elif type(event) is ResponseHead:
                     if event.status == 101:
-                        raise ProtocolError(errors.UPSTREAM_INVALID, "101 without an upgrade")
+                        self._open_tunnel(exchange, event)
+                        continue
                     exchange.response_head(event)
                     if event.status >= 200:
                         self._response_begun = True
@@ -143,7 +158,18 @@ class H1Upstream:
             return
         exchange.flush()
 
+    def _open_tunnel(self, exchange: Exchange, head: ResponseHead) -> None:
+        if not self._request_ended:
+            raise ProtocolError(errors.UPSTREAM_INVALID, "101 before the request's end")
+        self._is_tunnel = self._response_begun = True
+        self._request_ended = False  # the other direction of the tunnel
+        exchange.response_head(head)
+
     def _end(self, exchange: Exchange, end: End) -> None:
+        if self._is_tunnel:
+            self._end_tunnel_side()
+            exchange.response_end(end)
+            return
         self._exchange = None
         reader = self._reader
         if self._keep_alive and self._request_ended and not reader.buf and not reader.eof:
@@ -159,11 +185,12 @@ class H1Upstream:
         self._transport.abort()
         exchange.upstream_failed(reason)
 
-    def eof_received(self) -> None:
-        """The peer's last byte was read. The transport closes itself; what is buffered is still handed on."""
+    def eof_received(self) -> bool:
+        """The peer's last byte was read. What is buffered is still handed on; the transport closes, save a tunnel's."""
         self._reader.eof = True
         if self._exchange is not None and not self._pauses:
             self._pull(self._exchange)
+        return self._is_tunnel and not self._transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pool.lost(self)

@@ -128,6 +128,7 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "pointsman_downstream_connections", "Accepted connections now.", value=metrics.downstream_connections
     )
+    yield GaugeMetricFamily("pointsman_tunnels", "Connections that are tunnels now (WebSocket).", value=metrics.tunnels)
     yield GaugeMetricFamily(
         "pointsman_upstream_connections", "Upstream connections now.", value=metrics.upstream_connections
     )

@@ -62,6 +62,7 @@ class Metrics:
         "downstream_connections_total",
         "lines_not_joined",
         "refused",
+        "tunnels",
         "upstream_connections",
         "upstream_connections_total",
         "upstream_failures",
@@ -81,6 +82,7 @@ class Metrics:
         self.lines_not_joined = 0
         self.downstream_connections = 0
         self.downstream_connections_total = 0
+        self.tunnels = 0
         self.upstream_connections = 0
         self.upstream_connections_total = 0
 

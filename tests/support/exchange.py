@@ -64,6 +64,7 @@ class RecordingDownstream:
         self.body = b""
         self.trailers: list[bytes] = []
         self.is_over = False
+        self.has_ended = False
         self.is_aborted = False
         self.pauses = 0
         self.on_resume: Callable[[], None] = lambda: None
@@ -90,7 +91,8 @@ class RecordingDownstream:
     def send_end(self, end: End) -> None:
         assert not self.is_over
         assert self.head is not None, "the end before a head"
-        self.is_over = True
+        self.is_over = self.head.status != 101 or self.has_ended  # a tunnel ends in two steps, or in one
+        self.has_ended = True
         self.trailers = end.trailers
         self._calls.append("down.end")
 

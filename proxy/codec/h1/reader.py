@@ -117,8 +117,12 @@ class MessageReader:
         self._state = _HEAD
         self._checked = 0
 
+    def start_tunnel(self) -> None:
+        """What follows the message that is done is not HTTP: bytes as they come, up to the end of the stream."""
+        self._state = _UNTIL_CLOSE
+
     def take_rest(self) -> bytes:
-        """The bytes behind the message, which are not HTTP (an upgrade); the reader is empty then."""
+        """The bytes that were not taken; the reader is empty then."""
         rest = self.buf[self._pos :]
         self.buf = b""
         self._pos = 0

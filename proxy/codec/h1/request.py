@@ -25,6 +25,10 @@ _REQUEST_LINE: Final = re.compile(
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+(?:%25[0-9A-Za-z._~-]+)?\]|[0-9A-Za-z._~!$&'()*+=%-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(?:[/?].*)?")
 
+# RFC 9110 section 7.8: protocol-name [ "/" protocol-version ]
+_PROTOCOL: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
+_HTTP_PROTOCOL: Final = re.compile(rb"(?:|h2c?|(?:http|tls)(?:/.*)?)", re.IGNORECASE)
+
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH"))
 _NOTHING_KNOWN: Final[dict[bytes, int]] = {}  # HTTP/1.0 reads `Connection` otherwise
 
@@ -96,6 +100,7 @@ class RequestReader(MessageReader):
         known = kinds.lines if not head.http10 else _NOTHING_KNOWN
         removed: list[bytes] | None = None
         connection: list[bytes] | None = None
+        upgrade: bytes | None = None
         hosts = 0
         length: bytes | None = None
         coding: bytes | None = None
@@ -148,6 +153,9 @@ class RequestReader(MessageReader):
                 coding = value
             elif kind == fields.HOP_MARK:
                 head.hops = [*head.hops, value]
+            elif kind == fields.UPGRADE:
+                removed = [*removed, line] if removed else [line]
+                upgrade = value if upgrade is None else b"%b,%b" % (upgrade, value)
             elif kind == fields.KEY:
                 head.key_fields = [*head.key_fields, (name.lower(), value)]
             else:  # hop-by-hop
@@ -168,7 +176,7 @@ class RequestReader(MessageReader):
             for line in removed:
                 lines.remove(line)
             if connection is not None:
-                self._read_connection(head, connection)
+                self._read_connection(head, connection, upgrade)
         self._frame_body(head.body)
         return head
 
@@ -206,8 +214,8 @@ class RequestReader(MessageReader):
             raise ProtocolError(errors.CODING_NOT_IMPLEMENTED, f"the transfer coding {codings[0][:40]!r}")
         self._refuse(f"a Transfer-Encoding that does not end the body: {coding[:40]!r}")
 
-    def _read_connection(self, head: RequestHead, values: list[bytes]) -> None:
-        """`close` and `keep-alive`; the fields it names are removed, save those that SPEC 4 keeps."""
+    def _read_connection(self, head: RequestHead, values: list[bytes], upgrade: bytes | None) -> None:
+        """`close`, `keep-alive` and `upgrade`; the fields it names are removed, save those that SPEC 4 keeps."""
         options = connection_options(values)
         if b"close" in options:
             head.keep_alive = False
@@ -223,3 +231,18 @@ class RequestReader(MessageReader):
                 name = line.partition(b":")[0]
                 if name.lower() not in named or kinds[name] == fields.KEY:
                     head.lines.append(line)
+        if upgrade is not None and b"upgrade" in options and not head.http10:
+            self._read_upgrade(head, upgrade)
+
+    def _read_upgrade(self, head: RequestHead, value: bytes) -> None:
+        """Offered on, save HTTP itself and TLS: all later requests would share this one's decision.
+
+        Spec: RFC 9110 section 7.8; HTTP/1.0 has no Upgrade.
+        """
+        wanted = [protocol.strip(b" \t") for protocol in value.split(b",")]
+        wanted = [protocol for protocol in wanted if not _HTTP_PROTOCOL.fullmatch(protocol)]
+        if not all(map(_PROTOCOL.fullmatch, wanted)):
+            self._refuse(f"a malformed Upgrade: {value[:60]!r}")
+        if wanted:
+            head.upgrade = [protocol.lower() for protocol in wanted]
+            head.lines += (b"Connection: Upgrade", b"Upgrade: " + b", ".join(wanted))

@@ -25,7 +25,7 @@ _NOTHING_KNOWN: Final[dict[bytes, int]] = {}  # HTTP/1.0 reads `Connection` othe
 class ResponseReader(MessageReader):
     """The upstream's side of a connection."""
 
-    __slots__ = ("_is_head_request",)
+    __slots__ = ("_is_head_request", "_upgrade")
 
     too_large = errors.UPSTREAM_HEAD_TOO_LARGE
     invalid = errors.UPSTREAM_INVALID
@@ -33,10 +33,12 @@ class ResponseReader(MessageReader):
     def __init__(self, kinds: FieldKinds, limits: HeadLimits) -> None:
         super().__init__(kinds, limits)
         self._is_head_request = False
+        self._upgrade: list[bytes] | tuple[()] = ()
 
-    def expect(self, method: bytes) -> None:
-        """A request with this method was sent; the next final head answers it."""
+    def expect(self, method: bytes, upgrade: list[bytes] | tuple[()] = ()) -> None:
+        """A request with this method was sent, offering to turn to one of these protocols; the next head answers it."""
         self._is_head_request = method == b"HEAD"
+        self._upgrade = upgrade
 
     def _check_start_line(self, line: bytes) -> None:
         if not _STATUS_LINE.fullmatch(line):
@@ -62,6 +64,7 @@ class ResponseReader(MessageReader):
         connection: list[bytes] | None = None
         length: bytes | None = None
         coding: bytes | None = None
+        upgrade = b""
         for line in lines[1:]:
             kind = known.get(line)
             if kind == 0:
@@ -97,6 +100,8 @@ class ResponseReader(MessageReader):
                         kinds.remember(line, fields.HOP_BY_HOP)  # in HTTP/1.1 it says nothing
                         continue
                     connection = [*connection, value] if connection else [value]
+                elif kind == fields.UPGRADE:
+                    upgrade = value.strip(b" \t")
         keep_alive = not is_1_0
         if removed is not None:
             for line in removed:
@@ -104,11 +109,21 @@ class ResponseReader(MessageReader):
             if connection is not None:
                 keep_alive = self._read_connection(lines, connection, keep_alive)
         body = self._body(status, lines, length, coding)
+        if status == 101:
+            return self._tunnel_head(lines, connection, upgrade)
         if status < 200:
             self.start_next()
             return ResponseHead(status, lines, NO_BODY, keep_alive)
         self._frame_body(body)
         return ResponseHead(status, lines, body, keep_alive and body != UNTIL_CLOSE)
+
+    def _tunnel_head(self, lines: list[bytes], connection: list[bytes] | None, upgrade: bytes) -> ResponseHead:
+        """Only what was offered can be agreed to. Spec: RFC 9110 sections 7.8 and 15.2.2."""
+        if upgrade.lower() not in self._upgrade or connection is None:
+            self._refuse(f"101 turns to {upgrade[:40]!r}, which was not offered")
+        lines += (b"Connection: Upgrade", b"Upgrade: " + upgrade)
+        self.start_tunnel()
+        return ResponseHead(101, lines, UNTIL_CLOSE, False)
 
     def _body(self, status: int, lines: list[bytes], length: bytes | None, coding: bytes | None) -> int:
         """How the body is framed. Spec: RFC 9112 section 6.3; both lengths, or two, are refused."""

@@ -10,16 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy import errors
-from proxy.codec.events import CHUNKED, End
+from proxy.codec.events import CHUNKED, END, UNTIL_CLOSE, End, ResponseHead
 from proxy.errors import Reason
 from proxy.routing.decision import Policy
 from proxy.routing.names import Endpoint
+from proxy.routing.table import RoutingTable
 from tests.support.exchange import (
     BASELINE,
     HOP,
     SANDBOX,
     SANDBOX_2,
     TAGGED,
+    WORKLOAD,
+    FixedTables,
     RecordingUpstream,
     Script,
     request_head,
@@ -845,3 +848,81 @@ def test_a_request_is_read_while_its_upstream_has_room(play: Play, choices: list
         legal[choice % len(legal)]()
         if not script.exchange.is_over and script.used and play.upstream is script.used[-1] and play.left:
             assert script.down.pauses == (play.is_up_full is play.upstream)
+
+
+# --- tunnels -------------------------------------------------------------------------------------------------------
+
+OFFER = ("Connection: Upgrade", "Upgrade: websocket")
+
+
+def tunnel() -> Script:
+    script = Script(idle=(SANDBOX,))
+    head = request_head(TAGGED, *OFFER)
+    head.upgrade = [b"websocket"]
+    script.start(head)
+    script.does(lambda: script.exchange.response_head(ResponseHead(101, [b"HTTP/1.1 101 x"], UNTIL_CLOSE, False)))
+    script.up.is_request_complete = False
+    assert script.down.head is not None
+    assert (script.down.head.status, script.down.is_last, script.exchange.request_ended) == (101, False, False)
+    return script
+
+
+def test_a_tunnel_passes_bytes_both_ways() -> None:
+    script = tunnel()
+    assert script.does(lambda: script.exchange.request_body(b"a")) == ["up(box:1).body"]
+    assert script.does(lambda: script.exchange.response_body(b"b")) == ["down.body"]
+
+
+@pytest.mark.parametrize("first", ["request", "response"])
+def test_a_tunnel_is_over_when_both_sides_are(first: str) -> None:
+    script = tunnel()
+    ends = {
+        "request": lambda: script.exchange.request_end(END),
+        "response": lambda: script.exchange.response_end(END),
+    }
+    script.does(ends.pop(first))
+    assert not script.exchange.is_over
+    assert script.finishes == []
+    ((_, other),) = ends.items()
+    script.does(other)
+    assert script.exchange.is_over
+    assert script.finishes == [("sandbox", "route", 1)]
+
+
+def test_a_tunnels_upstream_that_hears_no_more_had_said_all() -> None:
+    script = tunnel()
+    script.does(lambda: script.exchange.response_end(END))
+    script.does(lambda: script.exchange.upstream_failed(errors.UPSTREAM_CLOSED))
+    assert script.finishes == [("sandbox", "route", 1)]
+    assert not script.down.is_aborted
+
+
+def test_a_tunnels_upstream_that_dies() -> None:
+    script = tunnel()
+    script.does(lambda: script.exchange.upstream_failed(errors.UPSTREAM_CLOSED))
+    assert script.down.is_aborted
+    assert script.finishes == [("sandbox", "upstream_truncated", 1)]
+
+
+def test_a_refused_upgrade_is_the_last_request() -> None:
+    script = Script(idle=(SANDBOX,))
+    head = request_head(TAGGED, *OFFER)
+    head.upgrade = [b"websocket"]
+    script.start(head)
+    script.response_head(403)
+    assert script.down.is_last
+
+
+def test_whether_a_tunnel_is_still_routed() -> None:
+    script = tunnel()
+    assert script.exchange.is_routed
+    assert isinstance(script.port.tables, FixedTables)
+    script.port.tables.view = route_table(Endpoint("other", 1), SANDBOX).view(WORKLOAD)
+    assert script.exchange.is_routed
+    for table in (route_table(Endpoint("other", 1)), RoutingTable("2", [])):
+        script.port.tables.view = table.view(WORKLOAD)
+        assert not script.exchange.is_routed
+    script.does(script.exchange.route_ended)
+    assert script.used[0].is_cancelled
+    assert script.down.is_aborted
+    assert script.finishes == [("sandbox", "route_removed", 1)]

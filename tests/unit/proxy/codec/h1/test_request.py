@@ -148,6 +148,7 @@ BAD = {
     "A3 two different": (POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
     "A3 twice the same": (POST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 400),
     # A4
+    "a malformed Upgrade": (POST + b"Connection: upgrade\r\nUpgrade: web socket\r\n\r\n", 400),
     **{
         f"A4 chunk size {size!r}": (CHUNKED_POST + size + b"\r\nhello\r\n0\r\n\r\n", 400)
         for size in (
@@ -347,6 +348,16 @@ def lines(*extra: bytes, start: bytes = b"GET / HTTP/1.1") -> list[bytes]:
     return read(data).head.lines[2:]
 
 
+WEBSOCKET = [b"Connection: Upgrade", b"Upgrade: WebSocket"]
+
+
+def test_an_upgrade_is_noted() -> None:
+    message = read(b"GET / HTTP/1.1\r\n" + HOST + b"Connection: upgrade\r\nUpgrade: WebSocket, foo/2\r\n\r\n")
+    assert message.head.upgrade == [b"websocket", b"foo/2"]
+    message = read(b"GET / HTTP/1.0\r\n" + HOST + b"Connection: upgrade\r\nUpgrade: WebSocket\r\n\r\n")
+    assert (list(message.head.upgrade), message.head.lines[1:]) == ([], [HOST.strip()])
+
+
 def test_a_head_is_forwarded_as_it_came() -> None:
     kept = [b"X-b: 1", b"x-A:2", b"X-b:\t1 ", b"baggage:  a=b", b"Cookie: x=y; z", b"TRACESTATE: a=b"]
     assert lines(*kept) == kept
@@ -360,6 +371,12 @@ def test_a_head_is_forwarded_as_it_came() -> None:
         ([b"Connection: x-gone, X-Also", b"X-Gone: 1", b"x-also: 2", b"X-Stays: 3"], [b"X-Stays: 3"]),
         ([b"Connection: a", b"connection: b", b"A: 1", b"B: 2", b"C: 3"], [b"C: 3"]),
         ([b"Connection: upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAA"], []),
+        ([b"Connection: upgrade", b"Upgrade: HTTP/2.0, TLS/1.0,h2 ,"], []),
+        ([b"Upgrade: websocket"], []),
+        ([b"Connection: keep-alive", b"Upgrade: websocket"], []),
+        ([b"Upgrade: WebSocket", b"A: b", b"Connection: Upgrade"], [b"A: b", *WEBSOCKET]),
+        ([b"Connection: upgrade", b"Upgrade: h2c", b"Upgrade: WebSocket"], WEBSOCKET),
+        ([b"Connection: A, upgrade", b"Upgrade: foo/2 , h2c,bar", b"A: b"], [WEBSOCKET[0], b"Upgrade: foo/2, bar"]),
         # A18: what routes is never removed because a request says so
         (
             [b"Connection: baggage, tracestate, host, pointsman-hop", b"baggage: a=b", b"tracestate: c=d"],
