@@ -98,12 +98,13 @@ async def _run(settings: Settings) -> int:
             decision_field=settings.decision_header,
         )
 
+    baselines = frozenset(listener.baseline for listener in settings.listeners)
+
     def table_swapped() -> None:
         table = tables.current
         if table is not None:
             metrics.table_swapped({route.sandbox for route in table.routes})
-            baselines = {listener.baseline for listener in settings.listeners}
-            pool.keep_only(baselines | tables.endpoints())
+            pool.keep_only(baselines, tables.endpoints())
             connections.table_swapped(settings.drain.timeout_s)
 
     tables.on_swap(table_swapped)

@@ -30,6 +30,7 @@ class Pool:
         "_all",
         "_idle",
         "_is_refused",
+        "_kept",
         "_metrics",
         "_timeouts",
         "limits",
@@ -52,6 +53,7 @@ class Pool:
         self._metrics = metrics
         self._is_refused = is_refused
         self._idle: dict[Endpoint, list[H1Upstream]] = {}
+        self._kept: tuple[Collection[Endpoint], ...] | None = None  # None: all
         self._all: set[H1Upstream] = set()
         self.local_addresses: set[object] = set()
         self.now_s = asyncio.get_running_loop().time()
@@ -69,9 +71,13 @@ class Pool:
 
     def put(self, upstream: H1Upstream) -> None:
         """A connection whose response is complete."""
-        idle = self._idle.get(upstream.endpoint)
+        endpoint = upstream.endpoint
+        idle = self._idle.get(endpoint)
         if idle is None:
-            idle = self._idle[upstream.endpoint] = []
+            if self._kept is not None and not any(endpoint in some for some in self._kept):
+                upstream.close()  # its route went away under its last request
+                return
+            idle = self._idle[endpoint] = []
         if len(idle) < _MAX_IDLE:
             idle.append(upstream)
         else:
@@ -140,9 +146,11 @@ class Pool:
             if not idle:
                 del self._idle[upstream.endpoint]
 
-    def keep_only(self, endpoints: Collection[Endpoint]) -> None:
-        """Idle connections to other endpoints close: their routes are gone, and nothing may reach them again."""
-        for endpoint in [endpoint for endpoint in self._idle if endpoint not in endpoints]:
+    def keep_only(self, *endpoints: Collection[Endpoint]) -> None:
+        """Connections to other endpoints close, those in use after what they do: their routes are gone, and nothing may
+        reach them again. The collections are kept, not copied: there may be 100,000 endpoints."""
+        self._kept = endpoints
+        for endpoint in [endpoint for endpoint in self._idle if not any(endpoint in some for some in endpoints)]:
             for upstream in self._idle.pop(endpoint):
                 upstream.close()
 
