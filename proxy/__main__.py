@@ -67,7 +67,7 @@ async def _run(settings: Settings) -> int:
     try:
         await table_file.load()
     except TableError as error:
-        return _refuse([f"--table {settings.table_file}: {fault}" for fault in error.faults])
+        return _refuse([f"{settings.origins.table_file} {settings.table_file}: {fault}" for fault in error.faults])
 
     metrics = Metrics()
     destinations = DestinationPolicy()
@@ -119,23 +119,31 @@ async def _run(settings: Settings) -> int:
         why_not_ready=lambda: "draining" if stop.is_set() else None,
         start_drain=stop.set,
     )
-    servers = []
-    try:
-        for listener in settings.listeners:
+    servers: list[asyncio.Server] = []
+    announcements: list[str] = []  # none if anything is wrong
+    faults: list[str] = []
+    for listener in settings.listeners:
+        try:
             server = await listen(listener.listen, partial(H1Downstream, port_of(listener), connections))
-            servers.append(server)
-            destinations.add_own(bound(server))
-            for host, port in bound(server):
-                sys.stderr.write(f"pointsman proxy: listening on {host}:{port} for {listener.baseline}\n")
-        if settings.admin is not None:
-            admin_server = await listen(
+        except ListenError as error:
+            faults.append(f"{settings.origins.listen}: {error}")
+            continue
+        servers.append(server)
+        destinations.add_own(bound(server))
+        announcements += [f"listening on {host}:{port} for {listener.baseline}" for host, port in bound(server)]
+    if settings.admin is not None:
+        try:
+            server = await listen(
                 settings.admin, partial(PageConnection, admin.answer, request_kinds(errors.BAD_REQUEST))
             )
-            destinations.add_own(bound(admin_server))
-            for host, port in bound(admin_server):
-                sys.stderr.write(f"pointsman proxy: admin on {host}:{port}\n")
-    except ListenError as error:
-        return _refuse([str(error)])
+        except ListenError as error:
+            faults.append(f"{settings.origins.admin}: {error}")
+        else:
+            destinations.add_own(bound(server))
+            announcements += [f"admin on {host}:{port}" for host, port in bound(server)]
+    if faults:
+        return _refuse(faults)
+    sys.stderr.writelines(f"pointsman proxy: {announcement}\n" for announcement in announcements)
     sys.stderr.flush()
     spawn(connections.run_clock(), "clock")
     spawn(table_file.watch(), "table file")

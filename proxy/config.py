@@ -68,6 +68,15 @@ class DrainSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Origins:
+    """The flag or the variable that each came from, for faults that show only when it is used."""
+
+    listen: str
+    table_file: str
+    admin: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     listeners: tuple[ListenerSettings, ...]
     workload: Workload
@@ -80,6 +89,7 @@ class Settings:
     drain: DrainSettings
     timeouts: Timeouts
     limits: Limits
+    origins: Origins
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
@@ -117,6 +127,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
             max_fields=values.one(flags.MAX_FIELDS),
             max_connections=values.one(flags.MAX_CONNECTIONS),
         ),
+        origins=Origins(*map(values.origin, (flags.LISTEN, flags.TABLE, flags.ADMIN))),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import os
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -27,8 +27,9 @@ async def listen(endpoint: Endpoint, factory: Callable[[], object]) -> asyncio.S
     loop = asyncio.get_running_loop()
     try:
         return await loop.create_server(cast(_Factory, factory), endpoint.host, endpoint.port, backlog=_BACKLOG)
-    except (OSError, socket.gaierror) as error:
-        text = error.strerror or str(error)
+    except OSError as error:
+        # uvloop's own text names the address again; the numbers of a resolver's errors are negative.
+        text = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
         raise ListenError(f"cannot listen on {endpoint}: {text}") from None
 
 
