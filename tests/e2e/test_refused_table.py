@@ -111,7 +111,7 @@ def test_a_large_one(shared: Proxy, sandbox: Origin) -> None:
     bad = table(*(route(f"k{index}", [0]) for index in range(1000)))
     shared.set_table(bad, wait=False)
     where = "mappings[0].destinations[0].port: must be an integer in 1-65535, is 0"
-    until(lambda: shared.state()["stale"], "the refusal")
+    until(lambda: shared.state()["stale"], "the refusal", within_s=30)  # that process has a low priority
     told = [*(f"routes[{index}].{where}" for index in range(100)), "and 900 more"]
     assert (shared.state()["version"], faults_told(shared)) == ("before the large one", told)
     until(lambda: any(line.endswith("980 more faults") for line in shared.lines), "the end of the log")
