@@ -7,6 +7,10 @@ long. A timer per connection or per request would cost more than the request's r
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Final, Protocol
 
 from proxy.codec.fields import FieldKinds
@@ -16,6 +20,8 @@ from proxy.net.pool import TICK_S, Pool
 from proxy.telemetry.metrics import Metrics
 
 _GRACE_S: Final = 0.25
+_SO_ORIGINAL_DST: Final = 80  # linux/netfilter_ipv4.h
+_SOCKADDR_IN: Final = struct.Struct("!2xH4s8x")
 
 
 class Connection(Protocol):
@@ -28,6 +34,31 @@ class Connection(Protocol):
     def cut(self) -> None: ...
 
     def end_unrouted_tunnel(self, within_s: float) -> None: ...
+
+
+def _leads_here(remotes: Sequence[object], transport: asyncio.Transport) -> bool:
+    """Whether a connection to one of `remotes` may be the one that has arrived here.
+
+    On loopback the addresses tell, also the one before a REDIRECT (iptables). Elsewhere a balancer may have changed
+    them unseen, so there the benefit of the doubt goes to stopping a loop.
+    """
+    here = (transport.get_extra_info("sockname"), _redirected_from(transport))
+    return any(remote in here or not _is_loopback(remote) for remote in remotes)
+
+
+def _is_loopback(address: object) -> bool:
+    return isinstance(address, tuple) and ip_address(address[0].partition("%")[0]).is_loopback
+
+
+def _redirected_from(transport: asyncio.Transport) -> tuple[str, int] | None:
+    """Where an IPv4 connection was going before iptables led it here; None if it was not led."""
+    sock = transport.get_extra_info("socket")
+    try:
+        raw = sock.getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, _SOCKADDR_IN.size)
+    except OSError:
+        return None
+    port, host = _SOCKADDR_IN.unpack(raw)
+    return socket.inet_ntoa(host), port
 
 
 class Connections:
@@ -83,8 +114,13 @@ class Connections:
         self._metrics.downstream_connections -= 1
 
     def is_own(self, transport: asyncio.Transport) -> bool:
-        """Whether this very process is the peer: led back to itself, it would spin (SPEC 4)."""
-        return transport.get_extra_info("peername") in self._pool.local_addresses
+        """Whether this very process is the peer: led back to itself, it would spin (SPEC 4).
+
+        The peer's address alone does not tell: the kernel gives one local port to several connections if they lead to
+        different places, so a caller on this machine may come from the port that one of ours came from.
+        """
+        remotes = self._pool.own_ends.get(transport.get_extra_info("peername"))
+        return remotes is not None and _leads_here(remotes, transport)
 
     def add_tunnel(self, connection: Connection) -> None:
         self._tunnels.add(connection)

@@ -34,8 +34,8 @@ class Pool:
         "_metrics",
         "_timeouts",
         "limits",
-        "local_addresses",
         "now_s",
+        "own_ends",
         "response_kinds",
     )
 
@@ -55,7 +55,7 @@ class Pool:
         self._idle: dict[Endpoint, list[H1Upstream]] = {}
         self._kept: tuple[Collection[Endpoint], ...] | None = None  # None: all
         self._all: set[H1Upstream] = set()
-        self.local_addresses: set[object] = set()
+        self.own_ends: dict[object, list[object]] = {}  # local address -> the remote ones of connections from there
         self.now_s = asyncio.get_running_loop().time()
 
     # --- the hot path ---
@@ -130,14 +130,18 @@ class Pool:
     # --- keeping track ---
 
     def opened(self, upstream: H1Upstream, transport: asyncio.Transport) -> None:
-        upstream.local_address = transport.get_extra_info("sockname")
-        self.local_addresses.add(upstream.local_address)
+        upstream.ends = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        self.own_ends.setdefault(upstream.ends[0], []).append(upstream.ends[1])
         self._all.add(upstream)
         self._metrics.upstream_connections += 1
         self._metrics.upstream_connections_total += 1
 
     def lost(self, upstream: H1Upstream) -> None:
-        self.local_addresses.discard(upstream.local_address)
+        local, remote = upstream.ends
+        remotes = self.own_ends[local]
+        remotes.remove(remote)
+        if not remotes:
+            del self.own_ends[local]
         self._all.discard(upstream)
         self._metrics.upstream_connections -= 1
         idle = self._idle.get(upstream.endpoint)

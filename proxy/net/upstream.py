@@ -33,8 +33,8 @@ class H1Upstream:
         "_transport",
         "active_at_s",
         "endpoint",
+        "ends",
         "is_reused",
-        "local_address",
     )
 
     _transport: asyncio.Transport
@@ -52,7 +52,7 @@ class H1Upstream:
         self._response_begun = False
         self.is_reused = False
         self.active_at_s = pool.now_s
-        self.local_address: object = None
+        self.ends: tuple[object, object] = (None, None)  # local, remote
 
     # --- from the exchange ---
 
