@@ -56,7 +56,7 @@ def check_refusal(proxy: Proxy, version: str, refused_before: float, beginnings:
     assert proxy.metric("pointsman_table_stale") == 1
     assert proxy.metric(f'pointsman_table_info{{version="{version}"}}') == 1
     assert proxy.page("/readyz")[0] == 200
-    logged = f"table {proxy.table_path} refused, the old one stays: "
+    logged = f"pointsman proxy: table {proxy.table_path} refused, the old one stays: "
     for fault in faults_told(proxy):
         until(lambda line=logged + fault: line in proxy.lines, f"the log line of {fault}")  # type: ignore[misc]
     assert ask(proxy.port, get("/", TAGGED)).origin == "sandbox"
