@@ -139,6 +139,10 @@ _PLAIN = {
         CHUNKED + b"5;" + b"a" * 1022 + b"\r\nhello\r\n0\r\n\r\n",
         "The longest chunk line is as long in pieces as it is whole.",
     ),
+    "the largest trailers": (
+        CHUNKED + b"0\r\nX: " + b"a" * (61440 - 3) + b"\r\n\r\n",
+        "A15: trailers up to the limit, also where the empty line comes in pieces; once refused then.",
+    ),
     "baggage and tracestate": (
         _get(
             b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", b"baggage: a=b", b"tracestate: c=d"
@@ -393,6 +397,10 @@ _FIELDS |= {
         b"GET / HTTP/1.1\r\r\nHost: location\r\r\n\r\r\n",
         "A9: a doubled CR is a bare one before a line end.",
     ),
+    "a control far ahead of the end": (
+        _get(b"X: \x01" + b"a" * 70_000),
+        "A9: the first fault counts, however the bytes are cut; once it was the size if they came whole.",
+    ),
     "101 fields": (GET + b"X: a\r\n" * 100 + b"\r\n", "A15: more than a hundred fields."),
     "a head over the limit": (_line_of(61440, 1), "A15: one byte more than the largest head."),
     "a large head": (_line_of(70_000), "A15: well over the limit."),
@@ -428,6 +436,10 @@ _START_LINES = {
     "HTTP/9.9": (_get(start=b"GET / HTTP/9.9"), "A12: a version that nobody speaks."),
     "HTTP/1.2": (_get(start=b"GET / HTTP/1.2"), "A12: a minor version that never was."),
     "HTTP/2.0": (_get(start=b"GET / HTTP/2.0"), "A12: HTTP/2 is not spelled like this."),
+    "HTTP/9.9 and a control": (
+        _get(b"X: a\x01", start=b"GET / HTTP/9.9"),
+        "A12: of two faults the first counts; once it was the second if the head came whole.",
+    ),
     "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "A12: made to be refused by HTTP/1.1 (9113 3.4)."),
     "HTTP/0.9": (b"GET /\r\n", "A12: a request line without a version that waits for an answer."),
     "no version": (_get(start=b"GET /"), "A12: a head that has one needs a version."),
@@ -478,10 +490,12 @@ _START_LINES = {
 _CUT = {
     "half a request line": (b"GET / HT", "Not a fault yet: more may come."),
     "half a head": (GET + b"X: y\r\n", "Likewise."),
+    "half a head with a control": (GET + b"X: \x01" + b"a" * 5000, "A fault shows before the line ends."),
     "half a body": (POST + b"Content-Length: 10\r\n\r\nhello", "A request is complete when its length is there."),
     "half a chunk": (CHUNKED + b"a\r\nhello", "A request is complete at the last chunk."),
     "no last chunk": (CHUNKED + b"5\r\nhello\r\n", "Likewise."),
     "half the trailers": (CHUNKED + b"5\r\nhello\r\n0\r\nX: y\r\n", "And the empty line behind it."),
+    "half the trailers with a control": (CHUNKED + b"0\r\nX: \x01a\r\n", "A fault shows there as it does in a head."),
 }
 
 REQUESTS: dict[str, Sample] = {
@@ -571,6 +585,9 @@ RESPONSES: dict[str, Sample] = {
         OK + TE + b"\r\n5;a=\x01\r\nhello\r\n0\r\n\r\n", "An extension is made of tokens."
     ),
     "a size over 2^63": Sample(OK + TE + b"\r\nfffffffffffffff0\r\nhello", "No 64 bits hold it."),
+    "the largest trailers": Sample(
+        OK + TE + b"\r\n0\r\nX: " + b"a" * (61440 - 3) + b"\r\n\r\n", "As large as a head, however they arrive."
+    ),
     "trailers over the limit": Sample(
         OK + TE + b"\r\n5\r\nhello\r\n0\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", "Bounded like a head."
     ),

@@ -230,7 +230,14 @@ REQUEST_DEVIATIONS: Deviations = [
         "h11 waits for an end of line where we see already that the bytes before it are faulty",
         "refused",
         "unfinished",
-        ["bare CR everywhere", "CR CR LF", "last chunk ended by LF", "HTTP/0.9"],
+        [
+            "bare CR everywhere",
+            "CR CR LF",
+            "last chunk ended by LF",
+            "HTTP/0.9",
+            "half a head with a control",
+            "half the trailers with a control",
+        ],
     ),
     (
         "obs-fold: section 5.2 lets a server refuse or unfold; h11 unfolds",
@@ -268,7 +275,10 @@ REQUEST_DEVIATIONS: Deviations = [
         "h11 lets controls but NUL and white space stand in values (RFC 9110 section 5.5: invalid)",
         "refused",
         "accepted",
-        [f"{char!r} in a value" for char in (b"\x01", b"\x07", b"\x08", b"\x1b", b"\x1f", b"\x7f")],
+        [
+            *(f"{char!r} in a value" for char in (b"\x01", b"\x07", b"\x08", b"\x1b", b"\x1f", b"\x7f")),
+            "a control far ahead of the end",
+        ],
     ),
     (
         "section 6.1: a coding in HTTP/1.0 is a framing fault",
@@ -300,7 +310,7 @@ REQUEST_DEVIATIONS: Deviations = [
         "versions that do not exist, or are framed otherwise: 505; h11 leaves that to its user",
         "refused",
         "accepted",
-        ["HTTP/9.9", "HTTP/1.2", "HTTP/2.0", "the preface of HTTP/2"],
+        ["HTTP/9.9", "HTTP/9.9 and a control", "HTTP/1.2", "HTTP/2.0", "the preface of HTTP/2"],
     ),
     (
         "targets: section 3.2's four forms, agreeing with Host; h11 takes any visible ASCII",

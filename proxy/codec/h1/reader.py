@@ -5,6 +5,9 @@ are needed". After the end of a message it stops until `start_next`, so that byt
 request, what follows an upgrade or a fault) are never parsed before somebody asks for them. After a fault it stays
 refused.
 
+How the bytes are cut into pieces changes nothing, not even which fault is reported where a head has several: the first
+line that is faulty by itself counts, then what is wrong with the head as a whole.
+
 Body bytes are handed on as they arrive and never collected; what is buffered is at most one unfinished line or head
 (bounded by the limits) plus what a paused caller has not pulled yet.
 """
@@ -67,7 +70,7 @@ def connection_options(values: list[bytes]) -> set[bytes]:
 class MessageReader:
     """The part that both directions share. Subclasses read heads."""
 
-    __slots__ = ("_checked", "_kinds", "_left", "_limits", "_pos", "_state", "buf", "eof")
+    __slots__ = ("_checked", "_kinds", "_left", "_limits", "_pos", "_scanned", "_state", "buf", "eof")
 
     too_large: Reason
     invalid: Reason
@@ -78,6 +81,7 @@ class MessageReader:
         self._state = _HEAD
         self._left = 0
         self._checked = 0  # bytes of an unfinished head or trailer section whose lines were found good
+        self._scanned = 0  # and those that are free of controls
         self.eof = False  # the peer will send no more
         self._kinds = kinds
         self._limits = limits
@@ -115,7 +119,7 @@ class MessageReader:
     def start_next(self) -> None:
         """Reads on behind a message that is done."""
         self._state = _HEAD
-        self._checked = 0
+        self._checked = self._scanned = 0
 
     def start_tunnel(self) -> None:
         """What follows the message that is done is not HTTP: bytes as they come, up to the end of the stream."""
@@ -161,24 +165,28 @@ class MessageReader:
             buf = self.buf
         end = buf.find(b"\r\n\r\n", pos)
         if end < 0:
-            self._check_unfinished(pos)
+            self._check_unfinished(pos, has_start=True)
             return None
-        if end - pos > self._limits.max_bytes:
-            self._refuse_head_size(buf[pos : pos + 256])
-        block = buf[pos:end]
-        if end + 4 == len(buf):
-            self.buf = b""
-            self._pos = 0
-        else:
-            self._pos = end + 4
-        lines = block.split(b"\r\n")
-        fields = len(lines) - 1
-        # Each line end is two controls. If there are more, one is a bare CR or LF, a NUL or another control.
-        if len(block.translate(None, CONTROLS)) + fields * 2 != len(block):
-            self._refuse("a control character, bare CR or bare LF in the head")
-        if fields > self._limits.max_fields:
-            raise ProtocolError(self.too_large, f"more than {self._limits.max_fields} fields")
-        return self._read_head(lines)
+        try:
+            if end - pos > self._limits.max_bytes:
+                self._refuse_head_size()
+            block = buf[pos:end]
+            if end + 4 == len(buf):
+                self.buf = b""
+                self._pos = 0
+            else:
+                self._pos = end + 4
+            lines = block.split(b"\r\n")
+            fields = len(lines) - 1
+            # Each line end is two controls. If there are more, one is a bare CR or LF, a NUL or another control.
+            if len(block.translate(None, CONTROLS)) + fields * 2 != len(block):
+                self._refuse("a control character, bare CR or bare LF")
+            if fields > self._limits.max_fields:
+                raise ProtocolError(self.too_large, f"more than {self._limits.max_fields} fields")
+            return self._read_head(lines)
+        except ProtocolError:
+            self._check_lines(buf, pos, end + 2, has_start=True)
+            raise
 
     def _skip_empty_lines(self) -> int:
         return self._pos
@@ -189,8 +197,11 @@ class MessageReader:
     def _check_start_line(self, line: bytes) -> None:
         raise AssertionError("subclasses read heads")
 
-    def _refuse_head_size(self, start: bytes) -> NoReturn:
+    def _refuse_head_size(self) -> NoReturn:
         raise ProtocolError(self.too_large, f"a head over {self._limits.max_bytes} bytes")
+
+    def _refuse_trailers_size(self) -> NoReturn:
+        raise ProtocolError(self.too_large, f"a trailer section over {self._limits.max_bytes} bytes")
 
     def _refuse(self, text: str) -> NoReturn:
         raise ProtocolError(self.invalid, text)
@@ -215,29 +226,38 @@ class MessageReader:
             self._state = _CHUNK_SIZE
         elif body == UNTIL_CLOSE:
             self._state = _UNTIL_CLOSE
-        self._checked = 0
+        self._checked = self._scanned = 0
 
-    def _check_unfinished(self, pos: int) -> None:
-        """Refuses as soon as a fault shows in a head that has not ended: its peer may be waiting for an answer."""
-        size = len(self.buf) - pos
-        if size > self._limits.max_bytes:
-            self._refuse_head_size(self.buf[pos : pos + 256])
-        start = pos + self._checked
-        if start == pos or self.buf.find(b"\n", start) >= 0:
-            end = self.buf.rfind(b"\n") + 1
-            for number, line in enumerate(self.buf[start:end].split(b"\n")[:-1]):
-                if not line.endswith(b"\r"):
-                    self._refuse("a bare LF in the head")
-                self._check_line(line[:-1], is_start=start == pos and number == 0)
-            if end > start:
-                self._checked = end - pos
-        rest = self.buf[max(pos + self._checked, len(self.buf) - 4096) :]
-        if has_control(rest.removesuffix(b"\r")):
-            self._refuse("a control character in the head")
+    def _check_unfinished(self, pos: int, *, has_start: bool) -> None:
+        """Refuses as soon as a fault shows in what has not ended: its peer may be waiting for an answer.
+
+        `has_start`: it is a head, with a start line; else a trailer section.
+        """
+        self._check_lines(self.buf, pos, len(self.buf), has_start=has_start)
+        # Behind the largest one, all but the last byte of the empty line may stand.
+        if len(self.buf) - pos > self._limits.max_bytes + 3:
+            if has_start:
+                self._refuse_head_size()
+            self._refuse_trailers_size()
+
+    def _check_lines(self, buf: bytes, pos: int, end: int, *, has_start: bool) -> None:
+        """Refuses the first line that is faulty by itself, up to the limit; remembers how far it came."""
+        end = min(end, pos + self._limits.max_bytes + 3)
+        lines_end = buf.rfind(b"\n", pos + self._checked, end) + 1
+        if lines_end:
+            for line in buf[pos + self._checked : lines_end].split(b"\n")[:-1]:
+                if line[-1:] != b"\r":
+                    self._refuse("a bare LF")
+                self._check_line(line[:-1], is_start=has_start and self._checked == 0)
+                self._checked += len(line) + 1
+        rest = buf[pos + max(self._checked, self._scanned) : end].removesuffix(b"\r")
+        if has_control(rest):
+            self._refuse("a control character, bare CR or bare LF")
+        self._scanned = max(self._checked, self._scanned) + len(rest)
 
     def _check_line(self, line: bytes, *, is_start: bool) -> None:
         if has_control(line):
-            self._refuse("a control character in the head")
+            self._refuse("a control character, bare CR or bare LF")
         if is_start:
             self._check_start_line(line)
         else:
@@ -349,7 +369,7 @@ class MessageReader:
         """The next line without its CRLF, or None; a bare LF or an endless line is refused."""
         end = self.buf.find(b"\n", self._pos, self._pos + max_bytes + 2)
         if end < 0:
-            if len(self.buf) - self._pos > max_bytes:
+            if len(self.buf) - self._pos > max_bytes + 1:  # the CR of the longest line may stand there
                 self._refuse(f"a line over {max_bytes} bytes")
             return None
         if end == self._pos or self.buf[end - 1] != 13:
@@ -366,28 +386,14 @@ class MessageReader:
             return END
         end = buf.find(b"\r\n\r\n", pos)
         if end < 0:
-            if len(buf) - pos > self._limits.max_bytes:
-                raise ProtocolError(self.too_large, "a trailer section over the limit")
-            if self._checked == 0 and pos < len(buf) and buf[pos:] != b"\r":
-                # the first line is a field line here, not a start line
-                first = buf.find(b"\n", pos)
-                if first >= 0:
-                    self._check_field_line(buf[pos:first])
-                    self._checked = first + 1 - pos
-            if self._checked:
-                self._check_unfinished(pos)
+            self._check_unfinished(pos, has_start=False)
             return None
+        self._check_lines(buf, pos, end + 2, has_start=False)
         if end - pos > self._limits.max_bytes:
-            raise ProtocolError(self.too_large, "a trailer section over the limit")
+            self._refuse_trailers_size()
         lines = buf[pos:end].split(b"\r\n")
         self._pos = end + 4
         if len(lines) > self._limits.max_fields:
             raise ProtocolError(self.too_large, f"more than {self._limits.max_fields} trailers")
-        kept = []
-        for line in lines:
-            if has_control(line):
-                self._refuse("a control character in a trailer")
-            self._check_field_line(line)
-            if not is_dropped_trailer(line.partition(b":")[0], self._kinds):
-                kept.append(line)
+        kept = [line for line in lines if not is_dropped_trailer(line.partition(b":")[0], self._kinds)]
         return End(kept) if kept else END

@@ -58,10 +58,10 @@ class RequestReader(MessageReader):
             self.take_rest()
         return self._pos
 
-    def _refuse_head_size(self, start: bytes) -> NoReturn:
-        if b"\n" not in start and len(start) >= 256 and b"\n" not in self.buf[self._pos : self._pos + 8192]:
+    def _refuse_head_size(self) -> NoReturn:
+        if b"\n" not in self.buf[self._pos : self._pos + min(8192, self._limits.max_bytes)]:
             raise ProtocolError(errors.URI_TOO_LONG, "a request line over the limit")
-        super()._refuse_head_size(start)
+        super()._refuse_head_size()
 
     def _check_start_line(self, line: bytes) -> None:
         self._read_request_line(line)
