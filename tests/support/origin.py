@@ -34,7 +34,7 @@ class Received:
 Responder = Callable[[Received], tuple[int, list[tuple[str, str]], bytes]]
 
 
-class _Server:
+class Server:
     """Accepts on a loopback port until closed; a thread for each connection."""
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
@@ -80,7 +80,7 @@ class _Server:
         self.drop_connections()
 
 
-class Origin(_Server):
+class Origin(Server):
     """A well-behaved HTTP/1.1 server. The default response names it in `x-origin`."""
 
     def __init__(self, name: str = "baseline", respond: Responder | None = None) -> None:
@@ -129,7 +129,7 @@ class Origin(_Server):
         connection.sendall(data + (http.send(h11.EndOfMessage()) or b""))
 
 
-class RawOrigin(_Server):
+class RawOrigin(Server):
     """Runs `script(connection, head)` for each connection once a request head has arrived."""
 
     def __init__(self, script: Callable[[socket.socket, bytes], None]) -> None:
@@ -168,7 +168,7 @@ def says(data: bytes, *, then: str = "close", delay_s: float = 0.0) -> Callable[
 
 
 @contextlib.contextmanager
-def running(*servers: _Server) -> Iterator[None]:
+def running(*servers: Server) -> Iterator[None]:
     """Closes the servers at the end."""
     try:
         yield
