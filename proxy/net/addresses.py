@@ -6,8 +6,21 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-# Cloud metadata services outside the link-local ranges: AWS over IPv6, Alibaba Cloud.
-_METADATA: Final = frozenset((ip_address("fd00:ec2::254"), ip_address("100.100.100.200")))
+# Services outside the link-local ranges that hand a machine its metadata and credentials, by their clouds' documents.
+_METADATA: Final = frozenset(
+    map(
+        ip_address,
+        (
+            "fd00:ec2::254",  # AWS, instance metadata
+            "fd00:ec2::23",  # AWS, EKS pod identity
+            "fd20:ce::254",  # Google Cloud
+            "fd00:c1::a9fe:a9fe",  # Oracle Cloud
+            "fd00:42::42",  # Scaleway
+            "168.63.129.16",  # Azure, wire server
+            "100.100.100.200",  # Alibaba Cloud
+        ),
+    )
+)
 
 
 def is_address(host: str) -> bool:
