@@ -114,7 +114,8 @@ class PageConnection(asyncio.Protocol):
             self._write(answer, keep_alive=head.keep_alive)
         else:
             self._is_busy = True
-            spawn(self._write_pieces(answer, answer.pieces), "admin answer")
+            pieces = answer.pieces if head.method != b"HEAD" else ()
+            spawn(self._write_pieces(answer, pieces, head), "admin answer")
 
     def _lines(self, answer: Answer) -> list[bytes]:
         phrase = _PHRASES.get(answer.status, "Error")
@@ -126,19 +127,23 @@ class PageConnection(asyncio.Protocol):
             lines.append(b"Connection: close")
         is_head = self._head is not None and self._head.method == b"HEAD"
         self._transport.write(head_bytes(lines) + (b"" if is_head else answer.body))
+        self._head = None
         if keep_alive:
             self._reader.start_next()
         else:
             self._transport.close()
 
-    async def _write_pieces(self, answer: Answer, pieces: Iterable[bytes]) -> None:
-        """Piece by piece, letting the data path work between two."""
-        self._transport.write(head_bytes([*self._lines(answer), b"Transfer-Encoding: chunked", b"Connection: close"]))
+    async def _write_pieces(self, answer: Answer, pieces: Iterable[bytes], head: RequestHead) -> None:
+        """Piece by piece, letting the data path work between two. HTTP/1.0 knows no chunks (RFC 9112 section 6.1)."""
+        is_chunked = not head.http10
+        framing = [b"Transfer-Encoding: chunked"] if is_chunked else []
+        self._transport.write(head_bytes([*self._lines(answer), *framing, b"Connection: close"]))
         for piece in pieces:
-            self._transport.write(chunk(piece))
+            self._transport.write(chunk(piece) if is_chunked else piece)
             await asyncio.sleep(0)
             await self._writable.wait()
             if self._transport.is_closing():
                 return
-        self._transport.write(LAST_CHUNK)
+        if is_chunked and head.method != b"HEAD":
+            self._transport.write(LAST_CHUNK)
         self._transport.close()
