@@ -174,7 +174,9 @@ class H1Upstream:
         reader = self._reader
         if self._keep_alive and self._request_ended and not reader.buf and not reader.eof:
             reader.start_next()
-            self._pauses = 0
+            if self._pauses:  # the last piece filled the downstream, which waits no more
+                self._pauses = 0
+                self._transport.resume_reading()
             self._pool.put(self)
         else:
             self._transport.close()
