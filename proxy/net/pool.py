@@ -144,6 +144,10 @@ class Pool:
             del self.own_ends[local]
         self._all.discard(upstream)
         self._metrics.upstream_connections -= 1
+        self.forget(upstream)
+
+    def forget(self, upstream: H1Upstream) -> None:
+        """It ends, though it is not lost yet: if it is idle nobody may get it any more."""
         idle = self._idle.get(upstream.endpoint)
         if idle is not None and upstream in idle:
             idle.remove(upstream)

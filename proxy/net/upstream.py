@@ -116,6 +116,7 @@ class H1Upstream:
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
+            self._pool.forget(self)
             self._transport.abort()  # nobody asked: a second response must never reach the next request (CHECKLIST 22)
             return
         self.active_at_s = self._pool.now_s
@@ -190,7 +191,9 @@ class H1Upstream:
     def eof_received(self) -> bool:
         """The peer's last byte was read. What is buffered is still handed on; the transport closes, save a tunnel's."""
         self._reader.eof = True
-        if self._exchange is not None and not self._pauses:
+        if self._exchange is None:
+            self._pool.forget(self)
+        elif not self._pauses:
             self._pull(self._exchange)
         return self._is_tunnel and not self._transport.is_closing()
 
@@ -221,6 +224,7 @@ class H1Upstream:
         exchange = self._exchange
         if exchange is None:
             if quiet_s > idle_timeout_s:
+                self._pool.forget(self)
                 self._transport.close()
         elif response_timeout_s and self._request_ended and not self._response_begun and quiet_s > response_timeout_s:
             self._fail(exchange, errors.UPSTREAM_TIMEOUT)
