@@ -103,28 +103,35 @@ class Pool:
             exchange.connected(upstream)
 
     async def _open(self, endpoint: Endpoint) -> H1Upstream | Reason:
-        """A connection to the first address of the endpoint that answers, or why there is none."""
+        """A connection to the first address of the endpoint that answers, or why there is none.
+
+        The look-up and each address have the time limit for themselves, so that a silent address does not hide others.
+        """
         loop = asyncio.get_running_loop()
-        reason = errors.SANDBOX_UNREACHABLE
+        limit_s = self._timeouts.connect_timeout_s
         try:
-            async with asyncio.timeout(self._timeouts.connect_timeout_s):
-                for address in await _addresses(endpoint):
-                    if self._is_refused(address, endpoint.port):
-                        reason = errors.DESTINATION_REFUSED
-                        continue
-                    try:
-                        # A protocol without asyncio's base class, so that it can be compiled (`proxy.compiled`).
-                        _, upstream = await loop.create_connection(  # type: ignore[type-var]
-                            lambda: H1Upstream(self, endpoint), address, endpoint.port
-                        )
-                    except OSError:
-                        reason = errors.SANDBOX_UNREACHABLE
-                    else:
-                        return upstream
+            async with asyncio.timeout(limit_s):
+                addresses = await _addresses(endpoint)
         except TimeoutError:
             return errors.SANDBOX_TIMEOUT
         except OSError:
             return errors.SANDBOX_UNREACHABLE  # the name has no address
+        reason = errors.SANDBOX_UNREACHABLE
+        for address in addresses:
+            if self._is_refused(address, endpoint.port):
+                reason = errors.DESTINATION_REFUSED
+                continue
+            try:
+                async with asyncio.timeout(limit_s):
+                    # A protocol without asyncio's base class, so that it can be compiled (`proxy.compiled`).
+                    _, upstream = await loop.create_connection(  # type: ignore[type-var]
+                        lambda: H1Upstream(self, endpoint), address, endpoint.port
+                    )
+                return upstream
+            except TimeoutError:
+                reason = errors.SANDBOX_TIMEOUT
+            except OSError:
+                reason = errors.SANDBOX_UNREACHABLE
         return reason
 
     # --- keeping track ---
