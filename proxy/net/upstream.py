@@ -224,8 +224,11 @@ class H1Upstream:
         exchange = self._exchange
         if exchange is None:
             if quiet_s > idle_timeout_s:
-                self._pool.forget(self)
-                self._transport.close()
+                if self._transport.is_closing():
+                    self._transport.abort()  # the peer does not read what was written last
+                else:
+                    self._pool.forget(self)
+                    self._transport.close()
         elif response_timeout_s and self._request_ended and not self._response_begun and quiet_s > response_timeout_s:
             self._fail(exchange, errors.UPSTREAM_TIMEOUT)
 
