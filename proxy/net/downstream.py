@@ -144,9 +144,9 @@ class H1Downstream:
 
     def _after_pull(self) -> None:
         """What the bytes that are left mean."""
-        if self._exchange is None:
-            if self._is_lingering:
-                return
+        if self._is_lingering:
+            return
+        if self._exchange is None and not self._is_full:
             if self._eof:
                 self._transport.close()
             elif self._reader.buf and not self._head_since_s:
@@ -181,6 +181,9 @@ class H1Downstream:
         if self._exchange is not None:
             self._exchange.downstream_is_free()
         elif not self._is_lingering:
+            if self._is_waiting_line:
+                self._is_waiting_line = False
+                self._transport.resume_reading()
             self._pull()
 
     # --- from the exchange ---
@@ -368,6 +371,9 @@ class H1Downstream:
                 self._exchange.route_ended()
             elif limit_s and idle_s > limit_s and now_s - self._exchange.upstream_active_at_s > limit_s:
                 self._exchange.stream_timed_out()
+        elif self._is_full or self._transport.is_closing():
+            if timeouts.stream_idle_timeout_s and idle_s > timeouts.stream_idle_timeout_s:
+                self._transport.abort()  # the peer does not read what was written last
         elif self._head_since_s:
             if now_s - self._head_since_s > timeouts.head_timeout_s:
                 self._port.metrics.refuse(errors.REQUEST_TIMEOUT)
