@@ -374,6 +374,8 @@ class H1Downstream:
         elif self._is_full or self._transport.is_closing():
             if timeouts.stream_idle_timeout_s and idle_s > timeouts.stream_idle_timeout_s:
                 self._transport.abort()  # the peer does not read what was written last
+        elif self._head_since_s and self._reader.is_between_messages:
+            self._head_since_s = 0.0  # it was an empty line
         elif self._head_since_s:
             if now_s - self._head_since_s > timeouts.head_timeout_s:
                 self._port.metrics.refuse(errors.REQUEST_TIMEOUT)
