@@ -563,6 +563,12 @@ RESPONSES: dict[str, Sample] = {
         OK + b"Transfer-Encoding: gzip\r\n\r\nhello", "A body until the end, in a coding.", eof=True
     ),
     "two codings": Sample(OK + TE + TE + b"\r\n" + HELLO, "Chunked twice."),
+    "Connection hides the coding": Sample(
+        OK + b"Connection: transfer-encoding\r\n" + TE + b"\r\n" + HELLO, "A18, of an origin: framing is never removed."
+    ),
+    "Connection hides a length": Sample(
+        OK + b"Connection: content-length\r\n" + LENGTH + b"\r\nhello", "A18: in either way."
+    ),
     "obs-fold": Sample(OK + b"X: a\r\n b\r\n" + LENGTH + b"\r\nhello", "A folded value has two readings."),
     "NUL in a value": Sample(OK + b"X: a\x00b\r\n" + LENGTH + b"\r\nhello", "B23: NUL ends it for C."),
     "a control in a value": Sample(OK + b"X: a\x01b\r\n" + LENGTH + b"\r\nhello", "Controls have no place in a value."),
