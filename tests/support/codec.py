@@ -39,7 +39,8 @@ class Reading:
 
 
 def slots(head: Head) -> dict[str, object]:
-    return {name: getattr(head, name) for name in type(head).__slots__}
+    names = (name for name in dir(head) if not name.startswith("__"))  # a compiled class has no __slots__
+    return {name: getattr(head, name) for name in names}
 
 
 def reading(

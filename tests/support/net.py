@@ -44,6 +44,7 @@ TIMEOUTS = Timeouts(
     idle_timeout_s=60,
     upstream_idle_timeout_s=40,
     stream_idle_timeout_s=30,
+    tunnel_idle_timeout_s=90,
 )
 
 

@@ -40,6 +40,9 @@ class FakeSocket:
     def setsockopt(self, *option: object) -> None:
         self.options.append(option)
 
+    def getsockopt(self, *option: object) -> bytes:
+        raise OSError("not redirected")
+
 
 class FakeTransport(asyncio.Transport):
     """One connection of `protocol`; the test is its peer."""

@@ -13,7 +13,7 @@ from websockets.protocol import Protocol
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from tests.support.origin import _Server
+from tests.support.origin import Server
 
 # (opcode, is final, payload)
 Said = tuple[str, bool, bytes]
@@ -32,7 +32,7 @@ def flush(connection: socket.socket, protocol: Protocol) -> None:
                 connection.shutdown(socket.SHUT_WR)
 
 
-class EchoOrigin(_Server):
+class EchoOrigin(Server):
     """Accepts every upgrade and sends every data frame back as it came; records frames and requests."""
 
     def __init__(self, name: str = "baseline") -> None:

@@ -309,7 +309,7 @@ def test_a_cut_stream_that_nobody_reads_does_not_stay(down: DownstreamScript) ->
 def test_a_connection_of_our_own(down: DownstreamScript) -> None:
     """SPEC 4: led back to itself the proxy answers 508. It is asked at the first request, not when it is accepted."""
     _, transport = down.accept(peer=("10.0.0.1", 50_001))
-    down.upstream_pool.local_addresses.add(("10.0.0.1", 50_001))
+    down.upstream_pool.own_ends[("10.0.0.1", 50_001)] = [("10.0.0.2", 80)]
     transport.receive(get())
     assert transport.take().startswith(b"HTTP/1.1 508 Loop Detected\r\n")
     assert down.targets == []

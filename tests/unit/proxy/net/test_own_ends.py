@@ -1,14 +1,20 @@
+"""Which accepted connections are this proxy's own, led back to it."""
+
 from __future__ import annotations
 
 import asyncio
 import socket
 import struct
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from proxy import errors
+from proxy.codec.fields import request_kinds
+from proxy.codec.h1.reader import HeadLimits
 from proxy.net.connections import Connections
+from proxy.telemetry.metrics import Metrics
+from tests.support.net import TIMEOUTS, new_pool
 
 OURS = ("127.0.0.1", 40000)
 HERE = ("127.0.0.1", 16006)
@@ -45,7 +51,10 @@ class StubTransport:
         ({OURS: [("::1%lo", 80, 0, 0)]}, None, False),
     ],
 )
+@pytest.mark.usefixtures("loop")
 def test_is_own(own_ends: dict[Any, Any], redirected_from: tuple[str, int] | None, is_own: bool) -> None:
-    pool = SimpleNamespace(own_ends=own_ends, now_s=0.0)
-    connections = Connections(*cast("tuple[Any, Any, Any, Any, Any, Any]", (None, None, 1, None, pool, None)))
+    pool = new_pool()
+    pool.own_ends.update(own_ends)
+    kinds = request_kinds(errors.BAD_REQUEST)
+    connections = Connections(kinds, HeadLimits(), 1, TIMEOUTS, pool, Metrics())
     assert connections.is_own(cast(asyncio.Transport, StubTransport(redirected_from))) == is_own

@@ -237,6 +237,6 @@ def test_whom_it_connected_from(pool: Pool, loop: FakeLoop) -> None:
     """The address by which a connection to ourselves is recognised, while it stands."""
     connect(pool, loop, LITERAL)
     (transport,) = loop.transports
-    assert pool.local_addresses == {transport.get_extra_info("sockname")}
+    assert pool.own_ends == {transport.get_extra_info("sockname"): [transport.get_extra_info("peername")]}
     transport.lose()
-    assert pool.local_addresses == set()
+    assert pool.own_ends == {}

@@ -339,7 +339,7 @@ def test_no_response_in_time() -> None:
     start_s = up.pool.now_s
     up.pool.check_time(start_s + 19)
     assert not up.script.down.is_over
-    up.pool.check_time(start_s + 21)
+    up.pool.check_time(start_s + 22)
     assert answered(up) == (504, "upstream_timeout")
     assert up.transport.ending == "abort"
 
@@ -353,7 +353,7 @@ def test_the_response_has_time_until_the_request_is_sent(sent: bytes) -> None:
     up.script.request_end()
     up.pool.check_time(start_s + 119)
     assert not up.script.down.is_over
-    up.pool.check_time(start_s + 121)
+    up.pool.check_time(start_s + 122)
     assert answered(up) == (504, "upstream_timeout")
 
 
@@ -387,7 +387,7 @@ def test_a_peer_that_never_reads_does_not_stay() -> None:
 
 def test_counts_and_addresses(loop: FakeLoop) -> None:
     up = UpstreamScript()
-    assert up.upstream.local_address == OWN
-    assert OWN in up.pool.local_addresses
+    assert up.upstream.ends[0] == OWN
+    assert OWN in up.pool.own_ends
     up.lose()
-    assert OWN not in up.pool.local_addresses
+    assert OWN not in up.pool.own_ends
