@@ -180,12 +180,12 @@ class Exchange:
             self._join(b"baggage", head.baggage)
         if len(head.tracestate) > 1:
             self._join(b"tracestate", head.tracestate)
-        mapping = self.decision.mapping
+        decision = self.decision
         self._endpoints: Sequence[Endpoint]
-        if mapping is None:
+        if decision.mapping is None:
             self._endpoints = port.baseline
         else:
-            self._endpoints = mapping.destinations
+            self._endpoints = decision.destinations
             head.lines.append(port.hop_line)
         self._forward()
 
@@ -215,8 +215,7 @@ class Exchange:
 
     def _send_head(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        mapping = self.decision.mapping
-        if not self.head.host or (mapping is not None and mapping.authority == "destination"):
+        if self.decision.rewrites_host or not self.head.host:
             self.head.lines = replace_host(self.head.lines, str(self.endpoint).encode())
         upstream.send_head(self.head, self)
         if self._is_waiting:
@@ -344,8 +343,7 @@ class Exchange:
         if self.decision.mapping is None:
             return True
         port = self._port
-        mapping = port.decider.decide(self._reading, port.tables.view, port.number).mapping
-        return mapping is not None and self.endpoint in mapping.destinations
+        return self.endpoint in port.decider.decide(self._reading, port.tables.view, port.number).destinations
 
     def route_ended(self) -> None:
         """A tunnel whose route left the table has had its time."""

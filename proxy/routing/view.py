@@ -18,59 +18,43 @@ from proxy.routing.decision import Decision
 if TYPE_CHECKING:
     from proxy.routing.gone import GoneMemory
     from proxy.routing.names import Workload
-    from proxy.routing.table import Mapping, Route
+    from proxy.routing.table import Route
 
 
-class KnownRoute:
-    """A route with the decisions it leads to, prebuilt for the ports it maps.
+class KnownRoute(Decision):
+    """A route, as the decision for the first port that it maps, nearly always the only one."""
 
-    `port` and `decision` belong to the first mapping, nearly always the only one. The decisions are the same objects
-    for as long as the table lives: counters are bound to them.
-    """
-
-    __slots__ = ("_noted", "_others", "_unmapped", "decision", "port", "route")
+    __slots__ = ("_others", "port", "route")
 
     def __init__(self, route: Route) -> None:
-        self.route: Final = route
-        self._noted: dict[Decision, Decision] = _NONE_NOTED
-        self._unmapped: Decision | None = None
-        self._others: dict[int, Decision] | None = None
         mappings = route.mappings
         if mappings:
+            reason = ROUTE if mappings[0].destinations else NO_DESTINATION
+            super().__init__(reason, "sandbox", route.sandbox, mappings[0], reason.status)
             self.port = mappings[0].port
-            self.decision = _route_decision(route, mappings[0])
-            if len(mappings) > 1:
-                self._others = {mapping.port: _route_decision(route, mapping) for mapping in mappings[1:]}
         else:
+            super().__init__(PORT_NOT_MAPPED, "sandbox", route.sandbox, None, PORT_NOT_MAPPED.status)
             self.port = 0  # no request arrives at port 0
-            self.decision = self.for_other_port(0)
+        self.route: Final = route
+        self._others: Final = _others(route) if len(mappings) > 1 else _NO_OTHERS
 
     def for_other_port(self, port: int) -> Decision:
         """The decision for a port that is not `self.port`."""
-        if self._others is not None:
-            decision = self._others.get(port)
-            if decision is not None:
-                return decision
-        if self._unmapped is None:
-            self._unmapped = Decision(PORT_NOT_MAPPED, "sandbox", self.route.sandbox, None, PORT_NOT_MAPPED.status)
-        return self._unmapped
-
-    def noted(self, decision: Decision) -> Decision:
-        """One of this route's decisions with the note that the request was ambiguous; made once."""
-        if self._noted is _NONE_NOTED:
-            self._noted = {}
-        noted = self._noted.get(decision)
-        if noted is None:
-            noted = self._noted[decision] = decision.noted()
-        return noted
+        decision = self._others.get(port)
+        if decision is not None:
+            return decision
+        return Decision(PORT_NOT_MAPPED, "sandbox", self.sandbox, None, PORT_NOT_MAPPED.status)
 
 
-_NONE_NOTED: Final[dict[Decision, Decision]] = {}  # shared: nearly no route ever meets an ambiguous request
+_NO_OTHERS: Final[dict[int, Decision]] = {}
 
 
-def _route_decision(route: Route, mapping: Mapping) -> Decision:
-    reason = ROUTE if mapping.destinations else NO_DESTINATION
-    return Decision(reason, "sandbox", route.sandbox, mapping, reason.status)
+def _others(route: Route) -> dict[int, Decision]:
+    others: dict[int, Decision] = {}
+    for mapping in route.mappings[1:]:
+        reason = ROUTE if mapping.destinations else NO_DESTINATION
+        others[mapping.port] = Decision(reason, "sandbox", route.sandbox, mapping, reason.status)
+    return others
 
 
 @dataclass(frozen=True, slots=True, eq=False)

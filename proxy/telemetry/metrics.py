@@ -4,9 +4,9 @@ prometheus_client writes the exposition, but does not count: one of its counters
 decision, a child per sandbox costs kilobytes, and the proxy needs neither locks nor either price. It is imported at the
 first scrape (`exposition`).
 
-A decision is a shared object that lives as long as its table. `finished` finds its series by the object's identity, one
-dictionary access; the first use binds it. A table swap drops the bindings and the series of sandboxes that are gone.
-Sandbox names come from tables and may be many, so a bounded number gets a series of its own; the rest share `other`.
+A decision is a shared object that lives as long as its table. Its first use binds a series to it; a table swap brings
+new decisions, and drops the series of sandboxes that are gone. Sandbox names come from tables and may be many, so a
+bounded number gets a series of its own; the rest share `other`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class Histogram:
 class Series:
     """Requests of one (route kind, sandbox): by status class and reason, and how long they took."""
 
-    __slots__ = ("by_status", "failed", "histogram", "kind", "reason", "sandbox")
+    __slots__ = ("by_status", "failed", "histogram", "kind", "owner", "reason", "sandbox")
 
-    def __init__(self, kind: str, sandbox: str, reason: Reason, histogram: Histogram) -> None:
+    def __init__(self, owner: Metrics, kind: str, sandbox: str, reason: Reason, histogram: Histogram) -> None:
+        self.owner = owner
         self.kind = kind
         self.sandbox = sandbox
         self.reason = reason
@@ -52,7 +53,6 @@ class Metrics:
     """Everything that one process counts. `max_sandboxes`: so many get a series of their own at a time."""
 
     __slots__ = (
-        "_bound",
         "_histograms",
         "_max_sandboxes",
         "_sandboxes",
@@ -71,7 +71,6 @@ class Metrics:
 
     def __init__(self, max_sandboxes: int = MAX_SANDBOXES) -> None:
         self._max_sandboxes = max_sandboxes
-        self._bound: dict[Decision, Series] = {}
         self._series: dict[tuple[str, str, Reason], Series] = {}
         self._histograms: dict[str, Histogram] = {}
         self._sandboxes: set[str] = set()
@@ -90,8 +89,8 @@ class Metrics:
 
     def finished(self, decision: Decision, reason: Reason, status: int, elapsed_s: float) -> None:
         """One exchange is over. `status` 0: no response head was sent."""
-        series = self._bound.get(decision)
-        if series is None:
+        series = decision.series
+        if not isinstance(series, Series) or series.owner is not self:
             series = self._bind(decision)
         if decision.note is not None:
             self.ambiguous_requests += 1
@@ -112,8 +111,8 @@ class Metrics:
         series = self._series.get(key)
         if series is None:
             histogram = self._histograms.setdefault(decision.kind, Histogram())
-            series = self._series[key] = Series(*key, histogram)
-        self._bound[decision] = series
+            series = self._series[key] = Series(self, *key, histogram)
+        decision.series = series
         return series
 
     def _label(self, sandbox: str | None) -> str:
@@ -138,7 +137,6 @@ class Metrics:
         """Another table: series of sandboxes that it does not name go away."""
         known = self._sandboxes.intersection(sandboxes)
         gone = self._sandboxes - known
-        self._bound.clear()
         self._sandboxes = known
         if gone:
             self._series = {key: series for key, series in self._series.items() if key[1] not in gone}

@@ -17,22 +17,19 @@ def mapping(port: int) -> Mapping:
 def test_known_route_has_one_decision_for_each_port() -> None:
     known = KnownRoute(Route("k", "pr-1", ME, (mapping(80), mapping(81), mapping(82))))
     assert known.port == 80
-    assert known.decision.mapping == mapping(80)
+    assert known.mapping == mapping(80)
+    assert known.destinations == (Endpoint("fork", 80),)
     assert known.for_other_port(82).mapping == mapping(82)
     assert known.for_other_port(82) is known.for_other_port(82)
     assert known.for_other_port(9).reason is errors.PORT_NOT_MAPPED
-    assert known.for_other_port(9) is known.for_other_port(10)
 
 
-def test_noted_decisions_are_made_once() -> None:
+def test_a_noted_decision_is_the_same_otherwise() -> None:
     known = KnownRoute(Route("k", "pr-1", ME, (mapping(80),)))
-    other = KnownRoute(Route("l", "pr-2", ME, (mapping(80),)))
-    noted = known.noted(known.decision)
-    assert noted is known.noted(known.decision)
+    noted = known.noted()
     assert noted.note is errors.AMBIGUOUS_KEY
-    assert noted.sandbox == "pr-1"
-    assert known.decision.note is None
-    assert other.noted(other.decision).sandbox == "pr-2"
+    assert (noted.sandbox, noted.mapping, noted.reason) == ("pr-1", mapping(80), errors.ROUTE)
+    assert known.note is None
 
 
 def test_a_view_has_only_its_workloads_routes_and_shares_the_rest() -> None:
