@@ -48,7 +48,8 @@ async def _run(settings: Settings) -> int:
     from proxy.net.downstream import H1Downstream
     from proxy.net.http_server import PageConnection
     from proxy.net.listener import ListenError, bound, listen
-    from proxy.net.pool import Pool
+    from proxy.net.pool import Network, Pool
+    from proxy.net.resolver import Resolver
     from proxy.routing.decision import Decider
     from proxy.routing.key import KeyReader
     from proxy.routing.wire import TableError
@@ -70,14 +71,20 @@ async def _run(settings: Settings) -> int:
         return _refuse([f"{settings.origins.table_file} {settings.table_file}: {fault}" for fault in error.faults])
 
     metrics = Metrics()
-    destinations = DestinationPolicy()
+    baselines = frozenset(listener.baseline for listener in settings.listeners)
+    destinations = DestinationPolicy(baselines, settings.destination_allow)
+    network = Network(
+        Resolver(settings.dns_servers).look_up,
+        destinations.is_refused,
+        lambda endpoint: settings.upstream_source if endpoint in baselines else None,
+    )
     limits = HeadLimits(settings.limits.max_head_bytes, settings.limits.max_fields)
     pool = Pool(
         response_kinds(errors.UPSTREAM_INVALID, replace_decision=settings.decision_header),
         limits,
         settings.timeouts,
         metrics,
-        destinations.is_refused,
+        network,
     )
     kinds = request_kinds(errors.BAD_REQUEST, settings.keys.headers)
     connections = Connections(kinds, limits, settings.limits.max_connections, settings.timeouts, pool, metrics)
@@ -96,9 +103,8 @@ async def _run(settings: Settings) -> int:
             metrics=metrics,
             failure_to_baseline=settings.sandbox_failure_to_baseline,
             decision_field=settings.decision_header,
+            appends_forwarded=settings.appends_forwarded,
         )
-
-    baselines = frozenset(listener.baseline for listener in settings.listeners)
 
     def table_swapped() -> None:
         table = tables.current

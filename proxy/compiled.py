@@ -34,6 +34,7 @@ MODULES: Final = (
     "proxy.net.connections",
     "proxy.net.downstream",
     "proxy.net.pool",
+    "proxy.net.targets",
     "proxy.net.upstream",
     "proxy.routing.baggage",
     "proxy.routing.decision",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from proxy import flags
 from proxy.options import Values, asks_for_help, help_rows, markdown_rows, read_options
@@ -85,6 +85,10 @@ class Settings:
     keys: KeySettings
     policy: Policy
     sandbox_failure_to_baseline: bool
+    destination_allow: tuple[IPv4Network | IPv6Network, ...]
+    upstream_source: str | None
+    appends_forwarded: bool
+    dns_servers: tuple[str, ...]
     decision_header: bool
     drain: DrainSettings
     timeouts: Timeouts
@@ -111,6 +115,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         keys=key_settings(values),
         policy=policy(values),
         sandbox_failure_to_baseline=values.one(flags.ON_SANDBOX_FAILURE) == "baseline",
+        destination_allow=values.present(flags.DESTINATION_ALLOW),
+        upstream_source=next(iter(values.present(flags.UPSTREAM_SOURCE)), None),
+        appends_forwarded=values.one(flags.FORWARDED) == "append",
+        dns_servers=values.present(flags.DNS_SERVER),
         decision_header=values.one(flags.DECISION_HEADER),
         drain=DrainSettings(values.one(flags.DRAIN_DELAY), values.one(flags.DRAIN_TIMEOUT)),
         timeouts=Timeouts(

@@ -29,7 +29,7 @@ from typing import Final, Protocol
 
 from proxy import errors
 from proxy.codec.events import END, NO_BODY, End, RequestHead, ResponseHead
-from proxy.codec.lines import replace_host, with_one_line
+from proxy.codec.lines import replace_host, with_forwarded, with_one_line
 from proxy.errors import Reason, Side
 from proxy.routing.baggage import joined_lines
 from proxy.routing.decision import Decider, Decision, decision_text
@@ -70,10 +70,15 @@ class Downstream(Protocol):
     def is_looped(self) -> bool:
         """The connection was made by this very proxy."""
 
+    @property
+    def peer(self) -> bytes:
+        """The caller's address, as in `X-Forwarded-For`."""
+
 
 class Upstream(Protocol):
     """The side that answers: one request's part of an upstream connection."""
 
+    endpoint: Endpoint
     is_reused: bool
     active_at_s: float  # on the clock of `net`: when bytes last went either way
 
@@ -92,13 +97,14 @@ class Upstream(Protocol):
 
 
 class UpstreamPool(Protocol):
-    """Connections to endpoints."""
+    """Connections to endpoints; which of several, and to which of its addresses, is the pool's choice."""
 
-    def take(self, endpoint: Endpoint) -> Upstream | None:
+    def take(self, endpoints: Sequence[Endpoint]) -> Upstream | None:
         """An idle connection, or None."""
 
-    def connect(self, endpoint: Endpoint, exchange: Exchange) -> None:
-        """Makes a new connection; later `exchange.connected` or `exchange.connect_failed` is called."""
+    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange) -> None:
+        """Makes a new connection, trying each address once. Calls `exchange.attempt_failed` for those that fail, and in
+        the end `exchange.connected` or `exchange.connect_failed`."""
 
 
 class Tables(Protocol):
@@ -122,12 +128,14 @@ class Port:
     metrics: Metrics
     failure_to_baseline: bool
     decision_field: bool
+    appends_forwarded: bool = False
 
 
 class Exchange:
     """One request and its response."""
 
     __slots__ = (
+        "_attempt_reason",
         "_attempts",
         "_downstream",
         "_endpoints",
@@ -156,6 +164,7 @@ class Exchange:
         self.request_ended = head.body == NO_BODY  # the whole request was read
         self._status = 0  # of the final response head sent downstream; 0: none yet
         self._attempts = 0
+        self._attempt_reason = errors.SANDBOX_UNREACHABLE
         self._response_ended = False  # of a tunnel, while the other direction is still open
         self.is_over = False
 
@@ -180,6 +189,8 @@ class Exchange:
             self._join(b"baggage", head.baggage)
         if len(head.tracestate) > 1:
             self._join(b"tracestate", head.tracestate)
+        if port.appends_forwarded:
+            head.lines = with_forwarded(head.lines, self._downstream.peer)
         decision = self.decision
         self._endpoints: Sequence[Endpoint]
         if decision.mapping is None:
@@ -191,15 +202,14 @@ class Exchange:
 
     def _forward(self) -> None:
         pool = self._port.pool
-        self.endpoint = endpoint = self._endpoints[0]
-        upstream = pool.take(endpoint)
+        upstream = pool.take(self._endpoints)
         if upstream is not None:
             self._send_head(upstream)
             return
         if not self.request_ended and not self._is_waiting:
             self._is_waiting = True
             self._downstream.pause_reading()
-        pool.connect(endpoint, self)
+        pool.connect(self._endpoints, self)
 
     def _join(self, name: bytes, values: Sequence[bytes]) -> None:
         """Several lines become one, since some SDKs read only the first (SPEC 4); counted where that is too long."""
@@ -210,11 +220,12 @@ class Exchange:
             self.head.lines = with_one_line(self.head.lines, name, joined)
 
     def connected(self, upstream: Upstream) -> None:
-        """A new connection to `endpoint` stands. Not called when the exchange `is_over`."""
+        """A new connection stands. Not called when the exchange `is_over`."""
         self._send_head(upstream)
 
     def _send_head(self, upstream: Upstream) -> None:
         self._upstream = upstream
+        self.endpoint = upstream.endpoint
         if self.decision.rewrites_host or not self.head.host:
             self.head.lines = replace_host(self.head.lines, str(self.endpoint).encode())
         upstream.send_head(self.head, self)
@@ -286,15 +297,19 @@ class Exchange:
 
     # --- what can go wrong ---
 
-    def connect_failed(self, reason: Reason) -> None:
-        """No connection to `endpoint`. Nothing was sent, so the next destination may be tried (each once)."""
+    def attempt_failed(self, reason: Reason, endpoint: Endpoint) -> None:
+        """No connection to one address of `endpoint`; others may still be tried."""
+        self.endpoint = endpoint
+        self._attempt_reason = reason
+        self._port.metrics.upstream_failed(self.decision, reason)
+
+    def connect_failed(self, reason: Reason | None = None) -> None:
+        """No connection to any address. `reason`, if it is not the last attempt's. Nothing was sent."""
         if self.is_over:
             return
-        self._port.metrics.upstream_failed(self.decision, reason)
-        self._endpoints = self._endpoints[1:]
-        if self._endpoints:
-            self._forward()
-        elif reason is not errors.DESTINATION_REFUSED and self._may_fall_back():
+        if reason is None:
+            reason = self._attempt_reason
+        if reason is not errors.DESTINATION_REFUSED and self._may_fall_back():
             self._fall_back(_UNREACHABLE_BASELINE)
             self._endpoints = self._port.baseline
             self._forward()
@@ -318,7 +333,7 @@ class Exchange:
         elif reason is errors.UPSTREAM_CLOSED and upstream is not None and self._may_retry(upstream):
             self._attempts += 1
             self._port.metrics.upstream_retries += 1
-            self._port.pool.connect(self.endpoint, self)
+            self._port.pool.connect(self._endpoints, self)
         else:
             self._fail(reason)
 

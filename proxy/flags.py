@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from proxy.options import Option, choice, plain, seconds, switch, whole
@@ -72,6 +73,31 @@ def key_header(text: str) -> bytes:
     return name.encode()
 
 
+def network(text: str) -> IPv4Network | IPv6Network:
+    """A CIDR; one address is a network of its own."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"must be a CIDR, e.g. 10.0.0.0/8, is {text!r} ({error})") from None
+
+
+def address(text: str) -> str:
+    """An address without a port."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError(f"must be an address, is {text!r}") from None
+
+
+def dns_server(text: str) -> str:
+    """An address, with or without a port."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        endpoint = target_endpoint(text)
+        return str(Endpoint(address(endpoint.host), endpoint.port))
+
+
 # --- where traffic comes in and goes -------------------------------------------------------------------------------
 LISTEN: Final = Option(
     "listen",
@@ -114,6 +140,40 @@ ADMIN: Final = Option(
     "address of /livez /readyz /metrics /table /explain /drain",
     default="127.0.0.1:16020",
     why="loopback: who reaches it can drain the proxy and read the table",
+)
+DESTINATION_ALLOW: Final = Option(
+    "destination-allow",
+    "CIDR",
+    network,
+    "where destinations of the table may be, after name resolution; without it anywhere but link-local and metadata "
+    "addresses and this proxy's own listeners, which are refused always",
+    default_text="anywhere",
+    why="a table from a file is the operator's own word",
+    repeatable=True,
+)
+UPSTREAM_SOURCE: Final = Option(
+    "upstream-source",
+    "ADDR",
+    address,
+    "local address of connections to the baseline, e.g. 127.0.0.6: an application that trusts 127.0.0.1 then does not "
+    "trust whoever comes through the proxy",
+    default_text="the system's choice",
+)
+FORWARDED: Final = Option(
+    "forwarded",
+    "off|append",
+    choice("off", "append"),
+    "append the caller's address to x-forwarded-for, and x-forwarded-proto where it is absent",
+    default="off",
+    why="requests stay as they came, and a sidecar is no edge",
+)
+DNS_SERVER: Final = Option(
+    "dns-server",
+    "ADDR[:PORT]",
+    dns_server,
+    "whom to ask for the addresses of destinations",
+    default_text="/etc/resolv.conf",
+    repeatable=True,
 )
 
 # --- how it is decided ---------------------------------------------------------------------------------------------
@@ -192,7 +252,8 @@ CONNECT_TIMEOUT: Final = Option(
     "connect-timeout",
     "SECONDS",
     seconds(0.001),
-    "how long connecting to one endpoint may take, from its name's look-up to a connection to any of its addresses",
+    "how long a name's look-up and connecting to one address may take, each; half of it while other addresses are left "
+    "to try",
     default="5",
     why="covers two lost SYNs, sent again after 1 s and 3 s; Envoy's default too",
     unit="s",
@@ -291,6 +352,10 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     WORKLOAD,
     TABLE,
     ADMIN,
+    DESTINATION_ALLOW,
+    UPSTREAM_SOURCE,
+    FORWARDED,
+    DNS_SERVER,
     KEY_NAME,
     KEY_HEADER,
     UNKNOWN_KEY,

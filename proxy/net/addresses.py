@@ -1,10 +1,14 @@
-"""Addresses that are never connected to, whatever a table says (SPEC 4). Checked after name resolution, each time."""
+"""Where a destination may not be, whatever a table says (SPEC 4). Checked after name resolution, at each connect."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from collections.abc import Collection, Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
+
+from proxy.routing.names import Endpoint
+
+Network = IPv4Network | IPv6Network
 
 # Services outside the link-local ranges that hand a machine its metadata and credentials, by their clouds' documents.
 _METADATA: Final = frozenset(
@@ -33,35 +37,62 @@ def is_address(host: str) -> bool:
 
 
 class DestinationPolicy:
-    """Refuses link-local and metadata addresses and the proxy's own listeners."""
+    """Refuses the proxy's own listeners, link-local and metadata addresses, and whatever `allowed` does not list.
 
-    __slots__ = ("_cache", "_own")
+    `baselines` are the operator's own choice: of them only the proxy's own listeners are refused. `loopback`: whether
+    destinations may be on loopback where `allowed` is empty (a table from a file, SPEC 4).
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_allowed", "_baselines", "_cache", "_loopback", "_own")
+
+    def __init__(
+        self, baselines: Collection[Endpoint] = (), allowed: Sequence[Network] = (), *, loopback: bool = True
+    ) -> None:
+        self._baselines: Final = frozenset(baselines)
+        self._allowed: Final = tuple(allowed)
+        self._loopback: Final = loopback
         self._own: set[tuple[IPv4Address | IPv6Address, int]] = set()
-        self._cache: dict[tuple[str, int], bool] = {}
+        self._cache: dict[tuple[str, Endpoint], bool] = {}
 
     def add_own(self, listening: Iterable[tuple[str, int]]) -> None:
         """Addresses that this process listens on."""
         self._own.update((ip_address(host), port) for host, port in listening)
         self._cache.clear()
 
-    def is_refused(self, host: str, port: int) -> bool:
-        """Whether this address (a literal) and port must not be connected to."""
-        refused = self._cache.get((host, port))
+    def is_refused(self, host: str, endpoint: Endpoint) -> bool:
+        """Whether this address (a literal) of an endpoint must not be connected to."""
+        refused = self._cache.get((host, endpoint))
         if refused is None:
             if len(self._cache) > 4096:
                 self._cache.clear()
-            refused = self._cache[host, port] = self._check(host, port)
+            refused = self._cache[host, endpoint] = self._check(host, endpoint)
         return refused
 
-    def _check(self, host: str, port: int) -> bool:
+    def _check(self, host: str, endpoint: Endpoint) -> bool:
         address = ip_address(host.partition("%")[0])
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if address.is_link_local or address.is_unspecified or address.is_multicast or address in _METADATA:
+        if isinstance(address, IPv6Address):
+            address = _embedded(address) or address
+        for own, port in self._own:
+            if port == endpoint.port and (own == address or (own.is_unspecified and address.is_loopback)):
+                return True
+        if address.is_unspecified:
+            return True  # it is this machine, whichever way it is written
+        if endpoint in self._baselines:
+            return False
+        if address.is_link_local or address.is_multicast or address in _METADATA:
             return True
-        return any(
-            own_port == port and (own == address or (own.is_unspecified and address.is_loopback))
-            for own, own_port in self._own
-        )
+        if self._allowed:
+            return not any(address.version == network.version and address in network for network in self._allowed)
+        return address.is_loopback and not self._loopback
+
+
+def _embedded(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for: mapped (RFC 4291), 6to4 (RFC 3056), NAT64 (RFC 6052)."""
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour
+
+
+_NAT64: Final = IPv6Network("64:ff9b::/96")

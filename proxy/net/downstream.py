@@ -188,6 +188,12 @@ class H1Downstream:
 
     # --- from the exchange ---
 
+    @property
+    def peer(self) -> bytes:
+        """The caller's address, without its port."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]).encode() if name else b"unknown"
+
     def send_interim(self, head: ResponseHead) -> None:
         if not self._is_http10:
             self._transport.write(head_bytes(head.lines))

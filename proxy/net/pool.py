@@ -1,9 +1,15 @@
-"""Upstream connections: idle ones by endpoint, the last used first, and new ones."""
+"""Upstream connections: idle ones by address, the last used first, and new ones.
+
+`take` is the hot path: an endpoint's target, an address of it, an idle connection. Everything else (looking a name up,
+connecting, trying the next address) happens in a task, `_connect`, which then tells the exchange.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from proxy import errors
@@ -14,13 +20,27 @@ from proxy.errors import Reason
 from proxy.exchange import Exchange
 from proxy.net.addresses import is_address
 from proxy.net.background import spawn
+from proxy.net.targets import Address, Target, in_order, pick
 from proxy.net.upstream import H1Upstream
 from proxy.routing.names import Endpoint
 from proxy.telemetry.metrics import Metrics
 
-# More idle connections than this to one endpoint are of no use to one core.
+# More idle connections than this to one address are of no use to one core.
 _MAX_IDLE: Final = 512
 TICK_S: Final = 1.0  # of the coarse clock
+# After a look-up that brought nothing, and between two that failing connections call for.
+_LOOK_UP_AGAIN_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the pool knows of the world. `look_up` gives a name's addresses and how long they hold, in seconds; OSError
+    if nobody could tell. `is_refused`: whether an address (a literal) of an endpoint must not be connected to.
+    `source`: the local address of connections to an endpoint, or None."""
+
+    look_up: Callable[[str], Awaitable[tuple[list[str], float]]]
+    is_refused: Callable[[str, Endpoint], bool]
+    source: Callable[[Endpoint], str | None] = lambda endpoint: None
 
 
 class Pool:
@@ -28,10 +48,10 @@ class Pool:
 
     __slots__ = (
         "_all",
-        "_idle",
-        "_is_refused",
         "_kept",
         "_metrics",
+        "_network",
+        "_targets",
         "_timeouts",
         "limits",
         "now_s",
@@ -40,99 +60,171 @@ class Pool:
     )
 
     def __init__(
-        self,
-        response_kinds: FieldKinds,
-        limits: HeadLimits,
-        timeouts: Timeouts,
-        metrics: Metrics,
-        is_refused: Callable[[str, int], bool],
+        self, response_kinds: FieldKinds, limits: HeadLimits, timeouts: Timeouts, metrics: Metrics, network: Network
     ) -> None:
         self.response_kinds = response_kinds
         self.limits = limits
         self._timeouts = timeouts
         self._metrics = metrics
-        self._is_refused = is_refused
-        self._idle: dict[Endpoint, list[H1Upstream]] = {}
-        self._kept: tuple[Collection[Endpoint], ...] | None = None  # None: all
+        self._network = network
+        self._targets: dict[Endpoint, Target] = {}
         self._all: set[H1Upstream] = set()
-        self.own_ends: dict[object, list[object]] = {}  # local address -> the remote ones of connections from there
+        self._kept: tuple[Collection[Endpoint], ...] | None = None  # None: everything
+        self.own_ends: dict[object, list[object]] = {}  # of each local address, the remote ones
         self.now_s = asyncio.get_running_loop().time()
 
     # --- the hot path ---
 
-    def take(self, endpoint: Endpoint) -> H1Upstream | None:
-        """The connection to `endpoint` that went idle last, or None."""
-        idle = self._idle.get(endpoint)
-        if not idle:
+    def take(self, endpoints: Sequence[Endpoint]) -> H1Upstream | None:
+        """An idle connection to one of the endpoints, or None: then `connect`."""
+        if len(endpoints) == 1:
+            target = self._targets.get(endpoints[0])
+            if target is None:
+                return None
+            addresses = target.addresses
+            if target.expires_s < self.now_s:
+                self._look_up_soon(target)
+        else:
+            addresses = self._addresses(endpoints)
+        if not addresses:
             return None
-        upstream = idle.pop()
+        address = addresses[0] if len(addresses) == 1 else pick(addresses, self.now_s)
+        if not address.idle:
+            return None
+        upstream = address.idle.pop()
         upstream.is_reused = True
         return upstream
 
     def put(self, upstream: H1Upstream) -> None:
         """A connection whose response is complete."""
-        endpoint = upstream.endpoint
-        idle = self._idle.get(endpoint)
-        if idle is None:
-            if self._kept is not None and not any(endpoint in some for some in self._kept):
-                upstream.close()  # its route went away under its last request
-                return
-            idle = self._idle[endpoint] = []
-        if len(idle) < _MAX_IDLE:
-            idle.append(upstream)
-        else:
+        address = upstream.address
+        if address.is_gone or len(address.idle) >= _MAX_IDLE:
             upstream.close()
+        else:
+            address.idle.append(upstream)
 
     # --- making connections ---
 
-    def connect(self, endpoint: Endpoint, exchange: Exchange) -> None:
+    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange) -> None:
         """Connects in the background and tells the exchange."""
-        spawn(self._connect(endpoint, exchange), "connect")
+        spawn(self._connect(endpoints, exchange), "connect")
 
-    async def _connect(self, endpoint: Endpoint, exchange: Exchange) -> None:
+    async def _connect(self, endpoints: Sequence[Endpoint], exchange: Exchange) -> None:
         try:
-            upstream = await self._open(endpoint)
+            await self._look_up_new(endpoints)
+            addresses = self._addresses(endpoints)
+            if not addresses:
+                exchange.attempt_failed(errors.SANDBOX_UNREACHABLE, endpoints[0])
+            upstream = await self._open_one(addresses, exchange)
+            if upstream is None and await self._look_up_failing(endpoints):
+                # Where a name stands for other addresses than before, those may answer.
+                others = [address for address in self._addresses(endpoints) if address not in addresses]
+                upstream = await self._open_one(others, exchange)
         except BaseException:
             exchange.connect_failed(errors.INTERNAL_ERROR)  # whatever it is, the request must not hang
             raise
-        if isinstance(upstream, Reason):
-            exchange.connect_failed(upstream)
+        if upstream is None:
+            exchange.connect_failed()
         elif exchange.is_over:
             self.put(upstream)
         else:
             exchange.connected(upstream)
 
-    async def _open(self, endpoint: Endpoint) -> H1Upstream | Reason:
-        """A connection to the first address of the endpoint that answers, or why there is none.
+    async def _open_one(self, addresses: Sequence[Address], exchange: Exchange) -> H1Upstream | None:
+        """A connection to the first address that answers, each tried once; the exchange hears of those that do not.
 
-        The look-up and each address have the time limit for themselves, so that a silent address does not hide others.
+        While others are left, a silent address gets half of the time limit.
         """
-        loop = asyncio.get_running_loop()
         limit_s = self._timeouts.connect_timeout_s
+        left = in_order(addresses, self.now_s)
+        while left and not exchange.is_over:
+            address = left.pop(0)
+            result = await self._open(address, limit_s / 2 if left else limit_s)
+            if isinstance(result, H1Upstream):
+                return result
+            exchange.attempt_failed(result, address.endpoint)
+        return None
+
+    async def _open(self, address: Address, limit_s: float) -> H1Upstream | Reason:
+        endpoint, network = address.endpoint, self._network
+        if network.is_refused(address.host, endpoint):
+            return errors.DESTINATION_REFUSED
+        source = network.source(endpoint)
+        loop = asyncio.get_running_loop()
+        address.connections += 1
         try:
             async with asyncio.timeout(limit_s):
-                addresses = await _addresses(endpoint)
-        except TimeoutError:
-            return errors.SANDBOX_TIMEOUT
+                # A protocol without asyncio's base class, so that it can be compiled (`proxy.compiled`).
+                _, upstream = await loop.create_connection(  # type: ignore[type-var]
+                    lambda: H1Upstream(self, address),
+                    address.host,
+                    endpoint.port,
+                    local_addr=(source, 0) if source is not None else None,
+                )
+            return upstream
+        except OSError as error:  # TimeoutError is one
+            address.failed(self.now_s)
+            return errors.SANDBOX_TIMEOUT if isinstance(error, TimeoutError) else errors.SANDBOX_UNREACHABLE
+        finally:
+            address.connections -= 1  # `opened` has counted it
+
+    # --- targets ---
+
+    def _addresses(self, endpoints: Sequence[Endpoint]) -> list[Address]:
+        """Of all that are known of these endpoints."""
+        found: list[Address] = []
+        for endpoint in endpoints:
+            target = self._targets.get(endpoint)
+            if target is not None:
+                if target.expires_s < self.now_s:
+                    self._look_up_soon(target)
+                found += target.addresses
+        return found
+
+    def _target(self, endpoint: Endpoint) -> Target:
+        target = self._targets.get(endpoint)
+        if target is None:
+            # A route may go away under a request, which keeps its table: the connection serves it alone.
+            is_gone = self._kept is not None and not any(endpoint in some for some in self._kept)
+            target = Target(endpoint, is_literal=is_address(endpoint.host), is_gone=is_gone)
+            self._targets[endpoint] = target
+        return target
+
+    async def _look_up_new(self, endpoints: Sequence[Endpoint]) -> None:
+        """Looks up what was never looked up, all at once."""
+        new = [target for target in map(self._target, endpoints) if not target.is_known]
+        if new:
+            await asyncio.gather(*map(self._look_up, new))
+
+    async def _look_up_failing(self, endpoints: Sequence[Endpoint]) -> bool:
+        """Whether any of these is a name that was looked up again, since none of its addresses answers."""
+        failing = [
+            target
+            for target in map(self._target, endpoints)
+            if target.expires_s != inf and target.looked_up_s + _LOOK_UP_AGAIN_S <= asyncio.get_running_loop().time()
+        ]
+        await asyncio.gather(*map(self._look_up, failing))
+        return bool(failing)
+
+    def _look_up_soon(self, target: Target) -> None:
+        """In the background; until then the addresses of last time serve."""
+        if not target.is_looking_up:
+            target.is_looking_up = True
+            spawn(self._look_up(target), f"looking up {target.endpoint.host}")
+
+    async def _look_up(self, target: Target) -> None:
+        loop = asyncio.get_running_loop()
+        target.is_looking_up = True
+        target.looked_up_s = loop.time()
+        try:
+            async with asyncio.timeout(self._timeouts.connect_timeout_s):
+                hosts, ttl_s = await self._network.look_up(target.endpoint.host)
+            target.found(hosts, loop.time() + ttl_s)
         except OSError:
-            return errors.SANDBOX_UNREACHABLE  # the name has no address
-        reason = errors.SANDBOX_UNREACHABLE
-        for address in addresses:
-            if self._is_refused(address, endpoint.port):
-                reason = errors.DESTINATION_REFUSED
-                continue
-            try:
-                async with asyncio.timeout(limit_s):
-                    # A protocol without asyncio's base class, so that it can be compiled (`proxy.compiled`).
-                    _, upstream = await loop.create_connection(  # type: ignore[type-var]
-                        lambda: H1Upstream(self, endpoint), address, endpoint.port
-                    )
-                return upstream
-            except TimeoutError:
-                reason = errors.SANDBOX_TIMEOUT
-            except OSError:
-                reason = errors.SANDBOX_UNREACHABLE
-        return reason
+            # Nobody could tell, so what was known is kept; a name that was never known counts as one without addresses.
+            target.found([address.host for address in target.addresses], loop.time() + _LOOK_UP_AGAIN_S)
+        finally:
+            target.is_looking_up = False
 
     # --- keeping track ---
 
@@ -140,6 +232,7 @@ class Pool:
         upstream.ends = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         self.own_ends.setdefault(upstream.ends[0], []).append(upstream.ends[1])
         self._all.add(upstream)
+        upstream.address.connections += 1
         self._metrics.upstream_connections += 1
         self._metrics.upstream_connections_total += 1
 
@@ -150,24 +243,22 @@ class Pool:
         if not remotes:
             del self.own_ends[local]
         self._all.discard(upstream)
+        upstream.address.connections -= 1
         self._metrics.upstream_connections -= 1
         self.forget(upstream)
 
     def forget(self, upstream: H1Upstream) -> None:
         """It ends, though it is not lost yet: if it is idle nobody may get it any more."""
-        idle = self._idle.get(upstream.endpoint)
-        if idle is not None and upstream in idle:
-            idle.remove(upstream)
-            if not idle:
-                del self._idle[upstream.endpoint]
+        if upstream in upstream.address.idle:
+            upstream.address.idle.remove(upstream)
 
     def keep_only(self, *endpoints: Collection[Endpoint]) -> None:
         """Connections to other endpoints close, those in use after what they do: their routes are gone, and nothing may
         reach them again. The collections are kept, not copied: there may be 100,000 endpoints."""
         self._kept = endpoints
-        for endpoint in [endpoint for endpoint in self._idle if not any(endpoint in some for some in endpoints)]:
-            for upstream in self._idle.pop(endpoint):
-                upstream.close()
+        for target in list(self._targets.values()):
+            if target.is_gone or not any(target.endpoint in some for some in endpoints):
+                self._targets.pop(target.endpoint).leave()
 
     def check_time(self, now_s: float) -> None:
         """Called about once a second: sets the clock, closes what was idle or silent for too long."""
@@ -181,12 +272,3 @@ class Pool:
         """Ends every connection."""
         for upstream in list(self._all):
             upstream.close()
-
-
-async def _addresses(endpoint: Endpoint) -> list[str]:
-    """The endpoint's addresses; a literal costs no look-up."""
-    if is_address(endpoint.host):
-        return [endpoint.host]
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=1)  # SOCK_STREAM
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

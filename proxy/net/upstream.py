@@ -11,7 +11,7 @@ from proxy.codec.h1.response import ResponseReader
 from proxy.codec.h1.writer import chunk, head_bytes, last_chunk
 from proxy.errors import ProtocolError, Reason
 from proxy.exchange import Exchange
-from proxy.routing.names import Endpoint
+from proxy.net.targets import Address
 
 if TYPE_CHECKING:
     from proxy.net.pool import Pool
@@ -32,6 +32,7 @@ class H1Upstream:
         "_response_begun",
         "_transport",
         "active_at_s",
+        "address",
         "endpoint",
         "ends",
         "is_reused",
@@ -39,9 +40,10 @@ class H1Upstream:
 
     _transport: asyncio.Transport
 
-    def __init__(self, pool: Pool, endpoint: Endpoint) -> None:
+    def __init__(self, pool: Pool, address: Address) -> None:
         self._pool = pool
-        self.endpoint = endpoint
+        self.address = address
+        self.endpoint = address.endpoint
         self._reader = ResponseReader(pool.response_kinds, pool.limits)
         self._exchange: Exchange | None = None
         self._is_chunked = False
@@ -147,6 +149,8 @@ class H1Upstream:
                     exchange.response_head(event)
                     if event.status >= 200:
                         self._response_begun = True
+                        if self.address.is_failing:
+                            self.address.succeeded()
                         self._keep_alive = event.keep_alive
                         if event.body == NO_BODY:
                             self._end(exchange, END)
@@ -184,6 +188,8 @@ class H1Upstream:
         exchange.response_end(end)
 
     def _fail(self, exchange: Exchange, reason: Reason) -> None:
+        if not self._response_begun and not self.is_reused:  # a reused one may just have been stale
+            self.address.failed(self._pool.now_s)
         self._exchange = None
         self._transport.abort()
         exchange.upstream_failed(reason)

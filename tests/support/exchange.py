@@ -193,19 +193,20 @@ class RecordingPool:
     def __init__(self, calls: list[str]) -> None:
         self._calls = calls
         self.idle: dict[Endpoint, list[RecordingUpstream]] = {}
-        self.pending: list[Endpoint] = []
+        self.pending: list[list[Endpoint]] = []  # for each connection that is being made, whom it has still to try
 
-    def take(self, endpoint: Endpoint) -> RecordingUpstream | None:
-        idle = self.idle.get(endpoint)
-        if not idle:
-            return None
-        upstream = idle.pop()
-        upstream.is_reused = True
-        return upstream
+    def take(self, endpoints: Sequence[Endpoint]) -> RecordingUpstream | None:
+        for endpoint in endpoints:
+            idle = self.idle.get(endpoint)
+            if idle:
+                upstream = idle.pop()
+                upstream.is_reused = True
+                return upstream
+        return None
 
-    def connect(self, endpoint: Endpoint, exchange: Exchange) -> None:
-        self.pending.append(endpoint)
-        self._calls.append(f"connect {endpoint}")
+    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange) -> None:
+        self.pending.append(list(endpoints))
+        self._calls.append(f"connect {endpoints[0]}")
 
 
 @dataclass
@@ -260,12 +261,22 @@ class Script:
 
     def connected(self) -> list[str]:
         """The oldest pending connection stands."""
-        upstream = self._upstream(self.pool.pending.pop(0))
+        upstream = self._upstream(self.pool.pending.pop(0)[0])
         return self._after(lambda: self.exchange.connected(upstream))
 
     def connect_failed(self, reason: Reason = errors.SANDBOX_UNREACHABLE) -> list[str]:
+        """The oldest pending one is refused, or silent; the next is tried, as a pool does."""
+        return self._after(lambda: self._attempt_failed(reason))
+
+    def _attempt_failed(self, reason: Reason) -> None:
+        left = self.pool.pending[0]
+        if not self.exchange.is_over:
+            self.exchange.attempt_failed(reason, left.pop(0))
+        if left and not self.exchange.is_over:
+            self.calls.append(f"connect {left[0]}")
+            return
         self.pool.pending.pop(0)
-        return self._after(lambda: self.exchange.connect_failed(reason))
+        self.exchange.connect_failed()
 
     def request_body(self, data: bytes = b"ab") -> list[str]:
         return self._after(lambda: self.exchange.request_body(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from tests.support.transport import FakeTransport, StreamProtocol
@@ -11,8 +12,9 @@ from tests.support.transport import FakeTransport, StreamProtocol
 class FakeLoop(asyncio.BaseEventLoop):
     """The real loop's tasks and timers; the test says when they run.
 
-    `names`: what a look-up finds; other names have no address. `peers`: how a connection attempt to an address ends,
-    by an exception or, with None, never; any other address answers. `attempts`: all of them, in order.
+    `names`: what a look-up (`tests.support.net`) finds; nobody can tell of others. `looked_up`: all that was asked.
+    `peers`: how a connection attempt to an address ends, by an exception or, with None, never; any other address
+    answers. `attempts`: all of them, in order; `on_attempt` is called at each.
     """
 
     def __init__(self) -> None:
@@ -20,8 +22,10 @@ class FakeLoop(asyncio.BaseEventLoop):
         self._selector = self  # where BaseEventLoop waits
         self._now_s = 1000.0
         self.names: dict[str, list[str]] = {}
+        self.looked_up: list[str] = []
         self.peers: dict[str, Exception | None] = {}
         self.attempts: list[tuple[str, int]] = []
+        self.on_attempt: Callable[[], object] = lambda: None
         self.transports: list[FakeTransport] = []
 
     # --- what the test does ---
@@ -59,15 +63,11 @@ class FakeLoop(asyncio.BaseEventLoop):
 
     # --- the network ---
 
-    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> list[Any]:
-        if host not in self.names:
-            raise OSError(f"no such name: {host}")
-        return [(0, 1, 6, "", (address, port)) for address in self.names[host]]
-
     async def create_connection(  # type: ignore[override]
         self, factory: Any, host: Any = None, port: Any = None, **_: Any
     ) -> Any:
         self.attempts.append((host, port))
+        self.on_attempt()
         if host in self.peers:
             error = self.peers[host]
             if error is None:

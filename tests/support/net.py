@@ -5,7 +5,8 @@ Both need a running loop (the `loop` fixture), because the pool reads its clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from proxy import errors
@@ -16,7 +17,8 @@ from proxy.config import Timeouts
 from proxy.exchange import Exchange, Port
 from proxy.net.connections import Connections
 from proxy.net.downstream import H1Downstream
-from proxy.net.pool import Pool
+from proxy.net.pool import Network, Pool
+from proxy.net.targets import Address
 from proxy.net.upstream import H1Upstream
 from proxy.routing.decision import Decider, Policy
 from proxy.routing.key import KeyReader, KeySettings
@@ -34,6 +36,7 @@ from tests.support.exchange import (
     request_head,
     route_table,
 )
+from tests.support.loop import FakeLoop
 from tests.support.transport import FakeTransport
 
 # Each limit differs, so that no test passes because of another's.
@@ -51,9 +54,20 @@ TIMEOUTS = Timeouts(
 def new_pool(
     timeouts: Timeouts = TIMEOUTS,
     metrics: Metrics | None = None,
-    is_refused: Callable[[str, int], bool] = lambda host, port: False,
+    is_refused: Callable[[str, Endpoint], bool] = lambda host, endpoint: False,
 ) -> Pool:
-    return Pool(response_kinds(errors.UPSTREAM_INVALID), HeadLimits(), timeouts, metrics or Metrics(), is_refused)
+    network = Network(look_up, is_refused)
+    return Pool(response_kinds(errors.UPSTREAM_INVALID), HeadLimits(), timeouts, metrics or Metrics(), network)
+
+
+async def look_up(host: str) -> tuple[list[str], float]:
+    """As the fake loop's names say; they hold for a minute."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, FakeLoop)
+    loop.looked_up.append(host)
+    if (found := loop.names.get(host)) is None:
+        raise OSError(f"nobody knows {host}")
+    return found, 60.0
 
 
 class AnsweringUpstream(RecordingUpstream):
@@ -98,11 +112,11 @@ class AnsweringPool:
     is_connecting: bool = False
     pending: list[tuple[Endpoint, Exchange]] = field(default_factory=list)
 
-    def take(self, endpoint: Endpoint) -> AnsweringUpstream | None:
-        return None if self.is_connecting else AnsweringUpstream(self.calls, self.used, endpoint)
+    def take(self, endpoints: Sequence[Endpoint]) -> AnsweringUpstream | None:
+        return None if self.is_connecting else AnsweringUpstream(self.calls, self.used, endpoints[0])
 
-    def connect(self, endpoint: Endpoint, exchange: Exchange) -> None:
-        self.pending.append((endpoint, exchange))
+    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange) -> None:
+        self.pending.append((endpoints[0], exchange))
 
     def connected(self) -> None:
         endpoint, exchange = self.pending.pop(0)
@@ -182,7 +196,7 @@ class UpstreamScript:
 
     def __init__(self, *lines: str, method: str = "GET", pool: Pool | None = None) -> None:
         self.pool = pool or new_pool()
-        self.upstream = H1Upstream(self.pool, BASELINE)
+        self.upstream = H1Upstream(self.pool, Address(BASELINE, "10.0.0.9"))
         self.transport = FakeTransport(self.upstream)
         self.script = Script()
         self.start(*lines, method=method)
@@ -195,7 +209,7 @@ class UpstreamScript:
         self.script.exchange.connected(self.upstream)
 
     def reuse(self, *lines: str, method: str = "GET") -> None:
-        assert self.pool.take(BASELINE) is self.upstream, "not in the pool"
+        assert self.is_idle, "not in the pool"
         self.start(*lines, method=method)
 
     def receive(self, *pieces: bytes) -> list[str]:
@@ -211,4 +225,9 @@ class UpstreamScript:
     @property
     def is_idle(self) -> bool:
         """Whether the pool would hand it out; afterwards it is taken."""
-        return self.pool.take(BASELINE) is self.upstream
+        idle = self.upstream.address.idle
+        if self.upstream not in idle:
+            return False
+        idle.remove(self.upstream)
+        self.upstream.is_reused = True
+        return True

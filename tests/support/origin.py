@@ -35,11 +35,11 @@ Responder = Callable[[Received], tuple[int, list[tuple[str, str]], bytes]]
 
 
 class Server:
-    """Accepts on a loopback port until closed; a thread for each connection."""
+    """Accepts on a loopback address, by default a free port, until closed; a thread for each connection."""
 
-    def __init__(self, serve: Callable[[socket.socket], None]) -> None:
+    def __init__(self, serve: Callable[[socket.socket], None], address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._serve = serve
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener = socket.create_server(address, backlog=1024)
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
         self._open: set[socket.socket] = set()
@@ -83,11 +83,16 @@ class Server:
 class Origin(Server):
     """A well-behaved HTTP/1.1 server. The default response names it in `x-origin`."""
 
-    def __init__(self, name: str = "baseline", respond: Responder | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "baseline",
+        respond: Responder | None = None,
+        address: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
         self.name = name
         self.requests: list[Received] = []
         self._respond = respond or (lambda received: (200, [], b"hello from " + name.encode()))
-        super().__init__(self._converse)
+        super().__init__(self._converse, address)
 
     def _converse(self, connection: socket.socket) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
 from proxy.net.addresses import DestinationPolicy, is_address
+from proxy.routing.names import Endpoint
 
 LINK_LOCAL = ["169.254.0.1", "169.254.169.254", "169.254.170.2", "169.254.255.255", "fe80::1", "febf:ffff::1"]
 METADATA = {
@@ -30,6 +33,12 @@ SPELLED_ODDLY = {
     "mapped link-local with a zone": "::ffff:169.254.169.254%eth0",
     "mapped unspecified": "::ffff:0.0.0.0",
 }
+
+
+def box(port: int) -> Endpoint:
+    return Endpoint("box", port)
+
+
 ORDINARY = ["10.1.2.3", "192.168.0.1", "169.253.255.255", "169.255.0.0", "100.100.100.201", "fd00:ec2::255", "fec0::1"]
 LOOPBACK = ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"]
 
@@ -37,9 +46,9 @@ LOOPBACK = ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"]
 @pytest.mark.parametrize("host", [*LINK_LOCAL, *METADATA.values(), *NOBODY, *SPELLED_ODDLY.values()])
 def test_refused_whatever_the_port(host: str) -> None:
     policy = DestinationPolicy()
-    assert policy.is_refused(host, 80)
-    assert policy.is_refused(host, 8080)
-    assert policy.is_refused(host, 80), "the second time from the cache"
+    assert policy.is_refused(host, box(80))
+    assert policy.is_refused(host, box(8080))
+    assert policy.is_refused(host, box(80)), "the second time from the cache"
 
 
 @pytest.mark.parametrize("host", [*ORDINARY, *LOOPBACK])
@@ -47,7 +56,7 @@ def test_allowed(host: str) -> None:
     """Loopback too: the table is a file, whose author is on this machine."""
     policy = DestinationPolicy()
     policy.add_own([("127.0.0.1", 8080), ("10.9.9.9", 80)])
-    assert not policy.is_refused(host, 80)
+    assert not policy.is_refused(host, box(80))
 
 
 @pytest.mark.parametrize(
@@ -65,10 +74,54 @@ def test_its_own_listeners(listening: str, refused: list[str], allowed: list[str
     """A wildcard is reached over loopback. What reaches it otherwise is recognised when it arrives (`is_looped`)."""
     policy = DestinationPolicy()
     policy.add_own([(listening, 8080)])
-    assert [host for host in refused if not policy.is_refused(host, 8080)] == []
-    assert [host for host in allowed if policy.is_refused(host, 8080)] == []
+    assert [host for host in refused if not policy.is_refused(host, box(8080))] == []
+    assert [host for host in allowed if policy.is_refused(host, box(8080))] == []
     unspecified = ("0.0.0.0", "::")
-    assert [host for host in refused if host not in unspecified and policy.is_refused(host, 8081)] == []
+    assert [host for host in refused if host not in unspecified and policy.is_refused(host, box(8081))] == []
+
+
+CIDRS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_network("169.254.0.0/16"), ip_network("0.0.0.0/0")]
+
+
+def test_an_allow_list() -> None:
+    """Nothing outside of it, loopback neither; what is refused always stays so (SPEC 4)."""
+    policy = DestinationPolicy(allowed=CIDRS[:2])
+    policy.add_own([("10.9.9.9", 80)])
+    allowed = ["10.0.0.1", "::ffff:10.0.0.1", "fd00::1", "10.9.9.8"]
+    refused = ["11.0.0.1", "127.0.0.1", "::1", "fc00::1", "10.9.9.9", "fd00:ec2::254", "::ffff:11.0.0.1"]
+    assert [host for host in allowed if policy.is_refused(host, box(80))] == []
+    assert [host for host in refused if not policy.is_refused(host, box(80))] == []
+
+
+@pytest.mark.parametrize("host", [*LINK_LOCAL, *METADATA.values(), *NOBODY])
+def test_an_allow_list_opens_nothing_that_is_refused_always(host: str) -> None:
+    assert DestinationPolicy(allowed=CIDRS).is_refused(host, box(80))
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+def test_loopback(host: str) -> None:
+    """Only for tables from a file, or where the list names it."""
+    assert DestinationPolicy(loopback=False).is_refused(host, box(80))
+    listed = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
+    assert not DestinationPolicy(allowed=listed, loopback=False).is_refused(host, box(80))
+
+
+@pytest.mark.parametrize(
+    "host", ["64:ff9b::a9fe:a9fe", "64:ff9b::6464:64c8", "2002:a9fe:a9fe::1", "::ffff:169.254.169.254"]
+)
+def test_an_ipv4_address_within_an_ipv6_one(host: str) -> None:
+    assert DestinationPolicy().is_refused(host, box(80))
+    assert not DestinationPolicy().is_refused("64:ff9b::a00:1", box(80))
+
+
+def test_baselines_are_the_operators_own() -> None:
+    """Save this proxy's own listeners, which would be a loop."""
+    policy = DestinationPolicy([box(80), box(8080)], CIDRS[:1], loopback=False)
+    policy.add_own([("127.0.0.1", 8080)])
+    assert not policy.is_refused("127.0.0.1", box(80))
+    assert not policy.is_refused("169.254.10.1", box(80))
+    assert policy.is_refused("127.0.0.1", box(8080))
+    assert policy.is_refused("127.0.0.1", box(81))
 
 
 def test_all_of_several_listeners() -> None:
@@ -76,14 +129,14 @@ def test_all_of_several_listeners() -> None:
     policy.add_own([("127.0.0.1", 8080), ("::1", 8080)])
     policy.add_own([("127.0.0.1", 9090)])
     cases = [("127.0.0.1", 8080), ("::1", 8080), ("127.0.0.1", 9090), ("::1", 9090)]
-    assert [policy.is_refused(host, port) for host, port in cases] == [True, True, True, False]
+    assert [policy.is_refused(host, box(port)) for host, port in cases] == [True, True, True, False]
 
 
 def test_a_listener_that_opens_later_is_known_at_once() -> None:
     policy = DestinationPolicy()
-    assert not policy.is_refused("127.0.0.1", 9090)
+    assert not policy.is_refused("127.0.0.1", box(9090))
     policy.add_own([("127.0.0.1", 9090)])
-    assert policy.is_refused("127.0.0.1", 9090)
+    assert policy.is_refused("127.0.0.1", box(9090))
 
 
 def test_many_destinations() -> None:
@@ -91,8 +144,8 @@ def test_many_destinations() -> None:
     policy = DestinationPolicy()
     policy.add_own([("127.0.0.1", 8080)])
     for number in range(10_000):
-        assert not policy.is_refused(f"10.0.{number >> 8}.{number & 255}", 8080)
-    assert policy.is_refused("127.0.0.1", 8080)
+        assert not policy.is_refused(f"10.0.{number >> 8}.{number & 255}", box(8080))
+    assert policy.is_refused("127.0.0.1", box(8080))
 
 
 @pytest.mark.parametrize(

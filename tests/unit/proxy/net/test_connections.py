@@ -13,6 +13,7 @@ from proxy.codec.h1.reader import HeadLimits
 from proxy.net.background import spawn
 from proxy.net.connections import Connections
 from proxy.net.pool import Pool
+from proxy.net.targets import Address
 from proxy.net.upstream import H1Upstream
 from proxy.telemetry.metrics import Metrics
 from tests.support.exchange import BASELINE
@@ -98,10 +99,12 @@ def test_counts(shared: Shared) -> None:
 
 
 def test_our_own_connections(shared: Shared) -> None:
-    upstream = H1Upstream(shared.pool, BASELINE)
+    upstream = H1Upstream(shared.pool, Address(BASELINE, "10.0.0.9"))
     out = FakeTransport(upstream, own=("10.0.0.1", 50_000))
     own, other = ("10.0.0.1", 50_000), ("10.0.0.1", 50_001)
-    accepted = [FakeTransport(H1Upstream(shared.pool, BASELINE), peer=peer) for peer in (own, other)]
+    accepted = [
+        FakeTransport(H1Upstream(shared.pool, Address(BASELINE, "10.0.0.9")), peer=peer) for peer in (own, other)
+    ]
     assert [shared.connections.is_own(transport) for transport in accepted] == [True, False]
     out.lose()
     assert not shared.connections.is_own(accepted[0])
@@ -121,7 +124,7 @@ def test_the_clock(shared: Shared) -> None:
 
 
 def test_the_clock_closes_idle_upstreams(shared: Shared) -> None:
-    upstream = H1Upstream(shared.pool, BASELINE)
+    upstream = H1Upstream(shared.pool, Address(BASELINE, "10.0.0.9"))
     transport = FakeTransport(upstream)
     shared.pool.put(upstream)
     spawn(shared.connections.run_clock(), "clock")
