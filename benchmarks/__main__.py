@@ -11,7 +11,7 @@ from types import FrameType
 from benchmarks import quick, tune
 from benchmarks.generators import GeneratorFailed
 from benchmarks.processes import ChildFailed, Cores, pinned
-from benchmarks.scene import Scene
+from benchmarks.scene import Bodies, Scene
 from benchmarks.targets import NotInstalled
 
 
@@ -33,7 +33,8 @@ def main() -> int:
         stack.enter_context(pinned(cores.load))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pointsman-bench-")))
         try:
-            scene = Scene(cores, folder, own_tools=options.own_tools)
+            bodies = Bodies(options.up, options.down) if options.command == "cpu" else Bodies()
+            scene = Scene(cores, folder, own_tools=options.own_tools, bodies=bodies)
             stack.callback(scene.stop)
             run = quick.run if options.command == "quick" else tune.run
             return run(options, scene, stack)

@@ -44,7 +44,8 @@ def closed_loop(scene: Scene, target: Target, *, tagged: bool, connections: int,
     url = f"http://127.0.0.1:{target.ports[tagged]}/"
     script = Path(__file__).parent / "wrk.lua"
     command = [binary, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), url, "--"]
-    output = _run([*command, *_requests(scene, target, tagged)], scene, seconds)
+    words = [*_requests(scene, target, tagged), str(scene.bodies.up)]
+    output = _run([*command, *words], scene, seconds)
     summary = [line.partition(" ")[2] for line in output.splitlines() if line.startswith("summary ")]
     if not summary:
         raise GeneratorFailed(f"wrk printed no summary: {output[-500:]}")

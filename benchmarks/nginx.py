@@ -44,17 +44,29 @@ http {{
 {paths}  access_log off;
   keepalive_requests 1000000000;
   keepalive_timeout 1h;
+  client_max_body_size 0;
 {http}}}
 """
 
 
-def origin_config(mark: str, body: str, port: int, count_port: int, home: Path) -> str:
-    quoted = body.replace("'", "\\'")
+def quoted(text: str) -> str:
+    return text.replace("'", "\\'")
+
+
+def origin_config(mark: str, answer: str, port: int, count_port: int, home: Path) -> str:
+    """`answer`: the directives that answer a GET. A PUT goes to a file: other methods nginx answers as soon as it
+    has the head, which no application does."""
     return _config(
         f"""  default_type application/json;
   server {{
     listen 127.0.0.1:{port} backlog=1024;
-    location / {{ add_header X-Origin {mark}; return 200 '{quoted}'; }}
+    location / {{
+      add_header X-Origin {mark};
+      root {home};
+      dav_methods PUT;
+      create_full_put_path on;
+      if ($request_method = GET) {{ {answer} }}
+    }}
   }}
   server {{ listen 127.0.0.1:{count_port}; location / {{ stub_status; }} }}
 """,

@@ -23,14 +23,18 @@ BODY = '{"id":1,"name":"Rachel\'s Floral Designs","coordinates":"115,277","eta_s
 class Origin:
     """One running origin."""
 
-    def __init__(self, mark: str, *, cpus: frozenset[int], folder: Path, use_nginx: bool) -> None:
+    def __init__(self, mark: str, *, cpus: frozenset[int], folder: Path, use_nginx: bool, body_bytes: int = 0) -> None:
+        """`body_bytes`: a body of this size in place of the usual one, by nginx only."""
         self.mark, self.port, self._count_port = mark, free_port(), free_port()
         self._asked = 0
         home = folder / f"origin-{mark}"
         home.mkdir()
         if use_nginx:
             config = home / "nginx.conf"
-            config.write_text(nginx.origin_config(mark, BODY, self.port, self._count_port, home))
+            file = home / "body"
+            file.write_bytes(b"x" * body_bytes)
+            answer = "rewrite ^ /body break;" if body_bytes else f"return 200 '{nginx.quoted(BODY)}';"
+            config.write_text(nginx.origin_config(mark, answer, self.port, self._count_port, home))
             command = nginx.command(config)
         else:
             ports = ["--port", str(self.port), "--count-port", str(self._count_port)]

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import heads, nginx
@@ -12,9 +13,18 @@ from benchmarks.processes import Cores
 _ORIGIN_TIMEOUT_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """Bytes of each request's and each response's body, where they are not the usual small GETs."""
+
+    up: int = 0
+    down: int = 0
+
+
 class Scene:
-    def __init__(self, cores: Cores, folder: Path, *, own_tools: bool) -> None:
+    def __init__(self, cores: Cores, folder: Path, *, own_tools: bool, bodies: Bodies = Bodies()) -> None:
         """Starts the origins. `own_tools`: ours even where nginx is installed."""
+        self.bodies = bodies
         self.cores, self.folder = cores, folder
         self.nginx_origin = not own_tools and nginx.find() is not None
         self._keys: dict[int, list[str]] = {}
@@ -64,7 +74,9 @@ class Scene:
             origin.child.stop()
 
     def _origin(self, mark: str) -> Origin:
-        origin = Origin(mark, cpus=self.cores.load, folder=self.folder, use_nginx=self.nginx_origin)
+        origin = Origin(
+            mark, cpus=self.cores.load, folder=self.folder, use_nginx=self.nginx_origin, body_bytes=self.bodies.down
+        )
         self._origins.append(origin)
         first_answer(origin.child, origin.port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", mark, _ORIGIN_TIMEOUT_S)
         return origin

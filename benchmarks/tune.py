@@ -9,6 +9,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks import generators
 from benchmarks.figures import Point, ratio
 from benchmarks.rounds import Load, cpu_round
 from benchmarks.scene import Scene
@@ -25,9 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2, help="length of a round")
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--up", type=int, default=0, help="bytes of each request's body, e.g. 1048576 (wrk and nginx)")
+    parser.add_argument("--down", type=int, default=0, help="bytes of each response's body (wrk and nginx)")
 
 
 def run(options: argparse.Namespace, scene: Scene, stack: ExitStack) -> int:
+    if (options.up or options.down) and not (scene.nginx_origin and generators.wrk()):
+        raise SystemExit("--up and --down need wrk and nginx")
     load = Load(options.connections, options.seconds, own_tools=options.own_tools)
     targets = [_start(options.target, options.python, scene, options.sandboxes, stack)]
     if options.against:

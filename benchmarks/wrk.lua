@@ -1,10 +1,10 @@
 -- Requests for wrk: renders the templates of heads.py (its docstring describes the slots) and prints the sum as JSON.
--- Arguments: file of templates, file of keys (one a line, may be empty), seed.
+-- Arguments: file of templates, file of keys (one a line, may be empty), seed, bytes of body (0: GET without one; else PUT).
 -- Parts are concatenated from a table that is kept, so that a request costs wrk about a microsecond.
 
 local RANDOM_WORDS = 4096
 local concat, format, random = table.concat, string.format, math.random
-local heads, keys, words, number = {}, {}, {}, 0
+local heads, keys, words, number, body = {}, {}, {}, 0, ""
 
 local function read(path)
   local file = assert(io.open(path, "rb"))
@@ -27,7 +27,12 @@ local function parse(text)
 end
 
 function init(args)
-  for text in read(args[1]):gmatch("(.-\r\n\r\n)") do table.insert(heads, parse(text)) end
+  local size = tonumber(args[4] or 0)
+  for text in read(args[1]):gmatch("(.-\r\n\r\n)") do
+    if size > 0 then text = text:gsub("^GET", "PUT"):gsub("\r\n\r\n$", "\r\nContent-Length: " .. size .. "\r\n\r\n") end
+    table.insert(heads, parse(text))
+  end
+  body = ("x"):rep(size)
   for key in read(args[2]):gmatch("[^\n]+") do table.insert(keys, key) end
   math.randomseed(tonumber(args[3]))
   number = random(0, 0x7fffffff)
@@ -51,7 +56,7 @@ function request()
       parts[2 * i] = key
     end
   end
-  return concat(parts)
+  return concat(parts) .. body
 end
 
 function done(summary)

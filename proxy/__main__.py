@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import uvloop
 
+    from proxy.heap import keep_buffers
+
+    keep_buffers()
     logging.basicConfig(format="pointsman proxy: %(message)s", level=logging.INFO, stream=sys.stderr)
     return uvloop.run(_run(settings))
 

@@ -72,7 +72,7 @@ def test_wrk_sends_the_same_form(tmp_path: Path) -> None:
     (tmp_path / "heads").write_text(templates_text(TAGGED))
     (tmp_path / "keys").write_text("\n".join(KEYS))
     with _Recording() as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/"
         arguments = [str(tmp_path / "heads"), str(tmp_path / "keys"), "7"]
         command = ["wrk", "-t1", "-c1", "-d1s", "-s", str(WRK_SCRIPT), url, "--", *arguments]
