@@ -147,7 +147,9 @@ class H1Upstream:
                         self._open_tunnel(exchange, event)
                         continue
                     exchange.response_head(event)
-                    if event.status >= 200:
+                    if event.status < 200:
+                        self.is_reused = False  # it was not stale: the request has arrived, a retry would be the second
+                    else:
                         self._response_begun = True
                         if self.address.is_failing:
                             self.address.succeeded()

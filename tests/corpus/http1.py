@@ -532,7 +532,10 @@ RESPONSES: dict[str, Sample] = {
     "103 before": Sample(
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK + LENGTH + b"\r\nhello", "B24: with fields of its own."
     ),
-    "1xx without end": Sample(b"HTTP/1.1 100 Continue\r\n\r\n" * 3, "Interim heads answer nothing."),
+    "1xx without end": Sample(
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 3,
+        "B26: interim heads answer nothing, but the request has arrived; once it was sent again behind them.",
+    ),
     "HTTP/1.0": Sample(b"HTTP/1.0 200 OK\r\n" + LENGTH + b"\r\nhello", "An older origin."),
     "HTTP/1.0 until the end": Sample(b"HTTP/1.0 200 OK\r\n\r\nhello", "As it was meant.", eof=True),
     "no phrase": Sample(b"HTTP/1.1 200 \r\n" + LENGTH + b"\r\nhello", "A phrase may be empty (9112 4)."),

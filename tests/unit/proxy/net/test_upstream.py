@@ -218,6 +218,7 @@ def test_a_bad_chunk_behind_the_head() -> None:
         ("DELETE", b"", True),
         ("POST", b"", False),
         ("GET", b"HTTP/1.1 2", False),  # it was executed
+        ("GET", b"HTTP/1.1 103 Early Hints\r\n\r\n", False),  # so was this
     ],
 )
 @pytest.mark.parametrize("end", ["eof", "reset"])
