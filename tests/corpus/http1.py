@@ -38,7 +38,8 @@ def _line_of(size: int, extra: int = 0) -> bytes:
     return GET + b"X: " + b"a" * (size - len(GET) - 3 + extra) + b"\r\n\r\n"
 
 
-_PLAIN = {
+# Nothing is wrong with these.
+PLAIN = {
     "get": (GET + b"\r\n", "The plainest request is served."),
     "get with a query": (_get(start=b"GET /a/b?c=d&e=%20;f HTTP/1.1"), "A target travels on as it is, query and all."),
     "head": (_get(start=b"HEAD / HTTP/1.1"), "The response to HEAD has a length but no body."),
@@ -247,7 +248,10 @@ _LENGTHS = {
 }
 
 _CHUNKS = {
-    f"chunk size {size[:30]!r}": (CHUNKED + size + b"\r\nhello\r\n0\r\n\r\n", f"A4: {why}.")
+    f"chunk size {size[:30]!r}": (
+        CHUNKED + size + b"\r\nhello\r\n0\r\n\r\n",
+        f"{'A5' if b';' in size else 'A4'}: {why}.",
+    )
     for size, why in (
         (b"0x5", "a prefix is no digit"),
         (b"+5", "a sign is no digit"),
@@ -266,10 +270,10 @@ _CHUNKS = {
         (b"5;=x", "an extension has a name, even with a value"),
         (b"5;(=1", "a name is a token"),
         (b'5;a="b', "a quoted string ends"),
-        (b"5;a=\x01", "A5: a control in an extension"),
-        (b"5;a=\x00b", "A5: a NUL in an extension"),
-        (b"5;a=\rb", "A5: a bare CR in an extension may end a line for others"),
-        (b"5;a=\nb", "A5: a bare LF in an extension does"),
+        (b"5;a=\x01", "a control in an extension"),
+        (b"5;a=\x00b", "a NUL in an extension"),
+        (b"5;a=\rb", "a bare CR in an extension may end a line for others"),
+        (b"5;a=\nb", "a bare LF in an extension does"),
         (b"10000000000000005", "seventeen digits wrap to 5 in 64 bits"),
         (b"fffffffffffffff0", "a size beyond 2^63"),
         (b"\x0b5", "a vertical tab is a blank to bytes.strip"),
@@ -288,7 +292,7 @@ _CHUNKS |= {
     "chunk ended too early": (CHUNKED + b"7\r\nhello\r\n0\r\n\r\n", "A6: shorter data swallows what follows."),
     "last chunk ended by LF": (CHUNKED + b"5\r\nhello\r\n0\n\n", "A4: LF alone ends no body."),
     "empty line ended by LF": (CHUNKED + b"5\r\nhello\r\n0\r\n\n", "A4: nor the trailer section."),
-    "chunked garbage": (CHUNKED + SMUGGLED, "A request in place of a chunk is no chunk."),
+    "chunked garbage": (CHUNKED + SMUGGLED, "A4: a request in place of a chunk is no chunk."),
     "a control in a trailer": (CHUNKED + b"5\r\nhello\r\n0\r\nX: a\x00b\r\n\r\n", "A7: trailers are fields."),
     "a fold in a trailer": (CHUNKED + b"5\r\nhello\r\n0\r\nX: a\r\n b\r\n\r\n", "A7: trailers do not fold either."),
     "no colon in a trailer": (CHUNKED + b"5\r\nhello\r\n0\r\nX\r\n\r\n", "A7: nor do they lack a colon."),
@@ -376,9 +380,9 @@ _FIELDS |= {
     "obs-fold of nothing": (_get(b"X: a", b" "), "A8: a line of blanks is not the empty line."),
     "a blank before the first field": (
         b"GET / HTTP/1.1\r\n Host: location\r\n\r\n",
-        "9112 2.2: neither field nor fold.",
+        "A8: neither field nor fold (9112 2.2).",
     ),
-    "a blank before a name": (b"GET / HTTP/1.1\r\n X: y\r\n" + HOST + b"\r\n", "9112 2.2: likewise before another."),
+    "a blank before a name": (b"GET / HTTP/1.1\r\n X: y\r\n" + HOST + b"\r\n", "A8: likewise before another."),
     "a blank before the colon": (_get(b"X : y"), "A10: 9112 5.1 wants it refused."),
     "no colon": (_get(b"X"), "A10: a line without a colon is no field."),
     "no name": (_get(b": y"), "A10: a name has at least one character."),
@@ -450,16 +454,19 @@ _START_LINES = {
     "a blank behind the version": (_get(start=b"GET / HTTP/1.1 "), "A12: 9112 3 allows nothing there."),
     "two blanks behind the method": (
         _get(start=b"GET  / HTTP/1.1"),
-        "One blank, since who splits differently sees another target.",
+        "A14: one blank, since who splits differently sees another target.",
     ),
-    "two blanks behind the target": (_get(start=b"GET /  HTTP/1.1"), "One blank there too."),
-    "no target": (_get(start=b"GET  HTTP/1.1"), "Two blanks with nothing between; once an IndexError of ours."),
-    "no target, one blank": (_get(start=b"GET HTTP/1.1"), "A target that is a version."),
-    "a tab for a blank": (_get(start=b"GET\t/ HTTP/1.1"), "Tabs separate nothing in a start line."),
-    "a blank before the method": (_get(start=b" GET / HTTP/1.1"), "A line starts with its method."),
-    "a blank in the target": (_get(start=b"GET /a b HTTP/1.1"), "9112 3.2: an invalid request line, never repaired."),
-    "a method that is no token": (_get(start=b"G(T / HTTP/1.1"), "A method is a token."),
-    "no method": (_get(start=b" / HTTP/1.1"), "Not an empty one."),
+    "two blanks behind the target": (_get(start=b"GET /  HTTP/1.1"), "A14: one blank there too."),
+    "no target": (_get(start=b"GET  HTTP/1.1"), "A14: two blanks with nothing between; once an IndexError of ours."),
+    "no target, one blank": (_get(start=b"GET HTTP/1.1"), "A14: a target that is a version."),
+    "a tab for a blank": (_get(start=b"GET\t/ HTTP/1.1"), "A14: tabs separate nothing in a start line."),
+    "a blank before the method": (_get(start=b" GET / HTTP/1.1"), "A14: a line starts with its method."),
+    "a blank in the target": (
+        _get(start=b"GET /a b HTTP/1.1"),
+        "A14: an invalid request line, never repaired (9112 3.2).",
+    ),
+    "a method that is no token": (_get(start=b"G(T / HTTP/1.1"), "A14: a method is a token."),
+    "no method": (_get(start=b" / HTTP/1.1"), "A14: not an empty one."),
     "an 8-bit target": (_get(start=b"GET /caf\xc3\xa9 HTTP/1.1"), "A14: raw 8-bit is no URI."),
     "a control in the target": (_get(start=b"GET /\x01 HTTP/1.1"), "A14: nor is a control."),
     "a fragment": (_get(start=b"GET /#x HTTP/1.1"), "A14: fragments are never sent (9112 3.2)."),
@@ -484,10 +491,11 @@ _START_LINES = {
     ),
     "a long target": (_get(start=b"GET /" + b"a" * 100_000 + b" HTTP/1.1"), "A15: 100 KB of target."),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64, "Not HTTP: a TLS hello."),
-    "an empty line by LF first": (b"\n" + GET + b"\r\n", "9112 2.2 speaks of CRLF only."),
+    "an empty line by LF first": (b"\n" + GET + b"\r\n", "A9: 9112 2.2 speaks of CRLF only."),
 }
 
-_CUT = {
+# These have not ended.
+CUT = {
     "half a request line": (b"GET / HT", "Not a fault yet: more may come."),
     "half a head": (GET + b"X: y\r\n", "Likewise."),
     "half a head with a control": (GET + b"X: \x01" + b"a" * 5000, "A fault shows before the line ends."),
@@ -500,7 +508,7 @@ _CUT = {
 
 REQUESTS: dict[str, Sample] = {
     name: Sample(data, proves)
-    for family in (_PLAIN, _SMUGGLING, _LENGTHS, _CHUNKS, _CODINGS, _FIELDS, _HOSTS, _START_LINES, _CUT)
+    for family in (PLAIN, _SMUGGLING, _LENGTHS, _CHUNKS, _CODINGS, _FIELDS, _HOSTS, _START_LINES, CUT)
     for name, (data, proves) in family.items()
 }
 
@@ -527,6 +535,9 @@ RESPONSES: dict[str, Sample] = {
         b"HTTP/1.1 204 No Content\r\n" + LENGTH + b"\r\n", "B23: even if it says so (9112 6.3)."
     ),
     "204 with a coding": Sample(b"HTTP/1.1 204 No Content\r\n" + TE + b"\r\n", "B23: in either way."),
+    "204 with a body": Sample(
+        b"HTTP/1.1 204 No Content\r\n" + LENGTH + b"\r\nhello", "B23: what follows is no body, and nobody's answer."
+    ),
     "304": Sample(b"HTTP/1.1 304 Not Modified\r\n" + LENGTH + b"\r\n", "304 tells a length and has no body."),
     "100 before": Sample(b"HTTP/1.1 100 Continue\r\n\r\n" + OK + LENGTH + b"\r\nhello", "An interim head comes first."),
     "103 before": Sample(

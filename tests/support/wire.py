@@ -8,6 +8,7 @@ import contextlib
 import re
 import socket
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tests.support.origin import Server
@@ -28,17 +29,27 @@ class Seen:
     trailers: Fields = field(default_factory=list)
 
 
+@dataclass
+class Heard:
+    """Every byte of one connection as an origin got it, whole requests or not."""
+
+    data: bytearray = field(default_factory=bytearray)
+    is_over: bool = False
+
+
 class _Wire:
     """Reads from a socket."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, heard: Heard) -> None:
         self._connection = connection
+        self._heard = heard
         self.data = b""
 
     def more(self) -> None:
         piece = self._connection.recv(262144)
         if not piece:
             raise EOFError
+        self._heard.data += piece
         self.data += piece
 
     def until(self, mark: bytes) -> bytes:
@@ -59,18 +70,22 @@ def _parted(lines: list[bytes]) -> Fields:
 
 
 class WireOrigin(Server):
-    """Answers every request, once it is whole, with a 200 that names it in `x-origin`, on a connection that stays."""
+    """Answers every request, once it is whole, with a 200 on a connection that stays. It says who answered in
+    `x-origin`, and the request's target is its body. `heard` are all connections, by their bytes."""
 
     def __init__(self, name: str = "baseline") -> None:
         self.name = name
+        self.heard: list[Heard] = []
         self._seen: list[Seen] = []
         self._unfinished = 0
         self._changed = threading.Condition()
         super().__init__(self._converse)
 
     def _converse(self, connection: socket.socket) -> None:
-        wire = _Wire(connection)
-        with contextlib.suppress(EOFError):
+        heard = Heard()
+        self.heard.append(heard)
+        wire = _Wire(connection, heard)
+        try:
             while True:
                 if not wire.data:
                     wire.more()
@@ -79,11 +94,15 @@ class WireOrigin(Server):
                     seen = self._read(wire)
                     with self._changed:
                         self._seen.append(seen)
-                    body = b"" if seen.method == b"HEAD" else b"ok"
-                    head = b"HTTP/1.1 200 OK\r\nx-origin: %b\r\nContent-Length: 2\r\n\r\n" % self.name.encode()
-                    connection.sendall(head + body)
+                    head = b"HTTP/1.1 200 OK\r\nx-origin: %b\r\nContent-Length: %d\r\n\r\n"
+                    body = b"" if seen.method == b"HEAD" else seen.target
+                    connection.sendall(head % (self.name.encode(), len(seen.target)) + body)
                 finally:
                     self._count(-1)
+        except EOFError:
+            pass
+        finally:
+            heard.is_over = True
 
     def _count(self, step: int) -> None:
         with self._changed:
@@ -123,23 +142,25 @@ class Answer:
 
     status: int
     origin: str
+    body: bytes = b""
+    head: bytes = b""
 
 
 _HEAD = re.compile(rb"HTTP/1\.1 ([0-9]{3})[^\r\n]*\r\n((?:[^\r\n]+\r\n)*)\r\n")
 
 
 def answers(data: bytes, *, is_head: bool) -> tuple[list[Answer], bytes]:
-    """The whole responses in a stream, all with a length, and what is left."""
+    """The whole responses in a stream, all with a length, and what is left. `is_head`: the first one answers HEAD."""
     found = []
     while match := _HEAD.match(data):
         values = dict(_parted(match[2].split(b"\r\n")))
         origin = values.get(b"x-origin", b"").decode()
         size = int(values.get(b"content-length", b"0"))
-        if is_head and origin:
+        if is_head and origin and not found:
             size = 0
         if len(data) < match.end() + size:
             break
-        found.append(Answer(int(match[1]), origin))
+        found.append(Answer(int(match[1]), origin, data[match.end() : match.end() + size], match[0]))
         data = data[match.end() + size :]
     return found, data
 
@@ -161,4 +182,23 @@ def asked(port: int, data: bytes, *, patience_s: float, quiet_s: float) -> list[
                 received += piece
     found, rest = answers(received, is_head=is_head)
     assert not rest, f"half an answer: {rest[:200]!r}"
+    return found
+
+
+def said(port: int, pieces: Iterable[bytes], *, ends: bool, is_head: bool = False) -> list[Answer]:
+    """What comes back for these pieces, each sent by itself, until the peer ends the connection, which it must do.
+
+    `ends`: our side ends behind the last piece. A reset is an error: an answer could get lost by it.
+    """
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+        if ends:
+            connection.shutdown(socket.SHUT_WR)
+        while piece := connection.recv(262144):
+            received += piece
+    found, rest = answers(received, is_head=is_head)
+    assert not rest, f"what is no answer: {rest[:200]!r}"
     return found
