@@ -301,14 +301,17 @@ class H1Downstream:
         """Ends the response so that it is not taken for complete.
 
         A chunked body or one with a length shows by itself that it was cut; one that only the end of the connection
-        ends must be reset (RFC 9112 section 8), and so must a tunnel.
+        ends must be reset (RFC 9112 section 8), and so must a tunnel. A head that came with the fault in one piece is
+        sent all the same: a connection that closes without a word looks stale, and some then ask again by themselves.
         """
         self._exchange = None
-        self._held = b""
+        held, self._held = self._held, b""
         if self._is_tunnel or (self._is_http10 and not self._keep_alive):
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._transport.abort()
         else:
+            if held:
+                self._transport.write(held)
             self._transport.close()
 
     def pause_reading(self) -> None:

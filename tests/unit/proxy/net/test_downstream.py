@@ -245,6 +245,15 @@ def test_lost_in_the_middle(down: DownstreamScript) -> None:
     assert list(down.metrics.requests()) == [("baseline", "", "downstream_closed", 0, 1)]
 
 
+def test_cut_off_before_the_head_was_out(down: DownstreamScript) -> None:
+    """The peer hears what it would hear, had head and fault come apart: silence would look like a stale connection."""
+    down.receive(get())
+    down.up.head(CHUNKED)
+    down.up.exchange.upstream_failed(errors.UPSTREAM_INVALID)
+    assert down.transport.take() == OK + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert down.transport.ending == "close"
+
+
 # --- close, linger, abort ------------------------------------------------------------------------------------------
 
 
@@ -323,7 +332,7 @@ def test_a_cut_response_that_only_the_end_of_the_connection_ends(down: Downstrea
     ("begin", "status", "ending"),
     [
         (lambda up: None, 400, "eof"),
-        (lambda up: up.head(CHUNKED), 0, "close"),
+        (lambda up: up.head(CHUNKED), 200, "close"),
         (lambda up: (up.head(4), up.exchange.response_body(b"ab")), 200, "close"),
     ],
 )
