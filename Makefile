@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-plain lint bench-quick compile clean help
+.PHONY: demo test test-plain soak lint bench-quick compile clean help
 
 SOURCES := $(shell find proxy -name "*.py")
 
@@ -12,7 +12,8 @@ help:
 	@echo "make demo         start a chain of services with sidecars, show where requests go (KEEP=1: leave it running)"
 	@echo "make test         every test that this machine can run"
 	@echo "make test-plain   the same with the hot path as plain Python, not compiled"
-	@echo "make compile      compile the hot path (demo, test and bench-quick do so by themselves)"
+	@echo "make soak         10 minutes of load, swaps, deaths and bad clients, all booked (SECONDS=30: the form in make test)"
+	@echo "make compile      compile the hot path (demo, test, soak and bench-quick do so by themselves)"
 	@echo "make lint         ruff, mypy, import contract"
 	@echo "make bench-quick  CPU per request and added latency beside Envoy, 1-2 minutes"
 
@@ -40,6 +41,9 @@ test: $(VENV)/.installed-demo proxy/_compiled/sources.digest
 
 test-plain: $(VENV)/.installed-demo
 	POINTSMAN_PURE_PYTHON=1 $(BIN)/python -m pytest
+
+soak: $(VENV)/.installed proxy/_compiled/sources.digest
+	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/.installed-demo
 	$(BIN)/ruff check .

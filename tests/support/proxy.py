@@ -132,21 +132,25 @@ class Proxy:
 @contextlib.contextmanager
 def run_proxy(
     tmp_path: Path,
-    *baselines: int,
+    *baselines: int | str,
     document: Mapping[str, object] | None = None,
     flags: tuple[str, ...] = (),
     workload_ports: tuple[int, ...] = (PORT,),
     environ: Mapping[str, str] | None = None,
     prefix: tuple[str, ...] = (),
 ) -> Iterator[Proxy]:
-    """A proxy in front of baselines on loopback ports; it must stop cleanly within the block or is stopped here."""
+    """A proxy in front of baselines (ports on loopback, or addresses).
+
+    It must stop cleanly within the block or is stopped here.
+    """
     path = tmp_path / "table.json"
     if not path.exists():
         write_table(path, document if document is not None else table())
     command = [*prefix, sys.executable, "-m", "proxy", "--table", str(path), "--workload", WORKLOAD]
     command += ["--admin", "127.0.0.1:0"]
     for baseline, workload_port in zip(baselines, workload_ports, strict=True):
-        command += ["--listen", "127.0.0.1:0", "--baseline", f"127.0.0.1:{baseline}"]
+        address = baseline if isinstance(baseline, str) else f"127.0.0.1:{baseline}"
+        command += ["--listen", "127.0.0.1:0", "--baseline", address]
         command += ["--workload-port", str(workload_port)]
     process = subprocess.Popen(
         [*command, *flags], stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})}
