@@ -465,6 +465,10 @@ _START_LINES = {
         _get(start=b"GET /a b HTTP/1.1"),
         "A14: an invalid request line, never repaired (9112 3.2).",
     ),
+    "a tab in the target": (
+        _get(start=b"GET /\ta HTTP/1.1"),
+        "A14: a tab may stand in values, not in targets; once it was let through where the head came whole.",
+    ),
     "a method that is no token": (_get(start=b"G(T / HTTP/1.1"), "A14: a method is a token."),
     "no method": (_get(start=b" / HTTP/1.1"), "A14: not an empty one."),
     "an 8-bit target": (_get(start=b"GET /caf\xc3\xa9 HTTP/1.1"), "A14: raw 8-bit is no URI."),

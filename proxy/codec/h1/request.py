@@ -81,14 +81,15 @@ class RequestReader(MessageReader):
         start = lines[0]
         method, _, rest = start.partition(b" ")
         target, _, version = rest.partition(b" ")
-        # The plainest request line, cheaper than by the regular expression: origin-form, ASCII, no fragment; blanks and
-        # controls are ruled out by `version` and by the caller.
+        # The plainest request line, cheaper than by the regular expression: origin-form, ASCII, no fragment, no tab;
+        # blanks and all other controls are ruled out by `version` and by the caller.
         if (
             version == b"HTTP/1.1"
             and method in _METHODS
             and target[:1] == b"/"
             and target.isascii()
             and 35 not in target
+            and 9 not in target
         ):
             head = RequestHead(method, target, lines, False)
         else:

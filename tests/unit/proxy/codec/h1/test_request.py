@@ -269,6 +269,7 @@ BAD = {
     "A14 another scheme": (b"GET ftp://a/ HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "A14 * with GET": (b"GET * HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "A14 CONNECT": (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405),
+    "A14 a tab in the target": (b"GET /\ta HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "A14 a fragment": (b"GET /#x HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "A14 raw 8-bit": (b"GET /\xe9 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "A14 no slash": (b"GET x HTTP/1.1\r\n" + HOST + b"\r\n", 400),
