@@ -117,8 +117,9 @@ def _table_pieces(tables: TableHolder) -> Iterator[bytes]:
 
 def _head_fields(body: bytes) -> Iterable[tuple[bytes, bytes]] | str:
     """The field lines of a head as (name, value), or what is wrong with it."""
-    lines = body.replace(b"\r\n", b"\n").split(b"\n")
-    if lines and (b":" not in lines[0] or b" HTTP/" in lines[0]):
+    lines = body.replace(b"\r\n", b"\n").lstrip(b"\n").split(b"\n")  # as in requests, empty lines first are nothing
+    name, colon, _ = lines[0].partition(b":")
+    if not colon or b" " in name:  # the request line: no field's name has a blank
         lines = lines[1:]
     fields: list[tuple[bytes, bytes]] = []
     for number, line in enumerate(lines):
