@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Final
 
 from proxy import compiled
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
+# A media range whose version is none. prometheus_client would compare it all the same and fail, or repeat it.
+_BAD_VERSION: Final = re.compile(r"version=(?![0-9]{1,4}(?:\.[0-9]{1,4}){0,3}[ \t]*(?:;|\Z))")
 _CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 
@@ -44,7 +48,7 @@ class Exposition:
             self._registry = CollectorRegistry()
             self._registry.register(self)
             ProcessCollector(registry=self._registry)
-        encode, media_type = choose_encoder(accept)
+        encode, media_type = choose_encoder(",".join(filterfalse(_BAD_VERSION.search, accept.split(","))))
         return encode(self._registry), media_type
 
     def collect(self) -> Iterator[Metric]:

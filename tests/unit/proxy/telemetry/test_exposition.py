@@ -71,6 +71,17 @@ def test_the_format_is_negotiated(accept: str, expected: str) -> None:
     assert text.endswith(b"# EOF\n") == (expected != "text/plain")
 
 
+@pytest.mark.parametrize("version", ["1.\xff", "2.\xff.0", "x", "1.x", "", "9" * 5000, "-1", "1.0.0.0.0.0", "2..0"])
+@pytest.mark.parametrize("rest", ["", ";q=0.5", " ; escaping=x", ";version=1.0.0"])
+def test_a_version_that_is_none_is_not_served(version: str, rest: str) -> None:
+    """prometheus_client compares what it can't (a TypeError) and repeats the version in the answer."""
+    exposition = Exposition(counted(), lambda: STATE)
+    plain = exposition.text("")[1]
+    for name in ("application/openmetrics-text", "text/plain"):
+        assert exposition.text(f"{name};version={version}{rest}")[1] == plain
+        assert exposition.text(f"{name};version={version}{rest}, application/openmetrics-text")[1] != plain
+
+
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])
 def test_everything_counted_is_told(accept: str) -> None:
     metrics = counted()
