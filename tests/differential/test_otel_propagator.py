@@ -1,8 +1,8 @@
 """Our reading of `baggage` and `tracestate` beside OpenTelemetry's Python API: on well-formed headers the service and
 the proxy must see the same value, or a request is routed by one key and traced under another.
 
-`DEVIATIONS` is the reviewed list of what we read differently on purpose. Each has a sample that fails when either side
-changes its mind, so that the list stays true.
+`BAGGAGE_DEVIATIONS` and `TRACESTATE_DEVIATIONS` (tests/support/otel.py) list what we read differently
+on purpose, reviewed. Each has a sample that fails here when either side changes its mind, so the lists stay true.
 """
 
 from __future__ import annotations
@@ -13,16 +13,23 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.baggage import get_baggage
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from proxy.routing.key import KeyReader, KeyReading, KeySettings
+from tests.support.otel import (
+    BAGGAGE_DEVIATIONS,
+    NAME,
+    TRACESTATE_DEVIATIONS,
+    Deviation,
+    check_tracestate,
+    our_baggage,
+    our_tracestate,
+    sdk_baggage,
+    sdk_tracestate,
+    understood,
+)
 
-NAME = "sd-routing-key"
-READER = KeyReader(KeySettings(names=(NAME.encode(),)))
-TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 QUICK = settings(deadline=None, max_examples=300, derandomize=True)
 
 
@@ -34,33 +41,6 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.CRITICAL)
     yield
     logger.setLevel(level)
-
-
-def sdk_baggage(*lines: str) -> str | None:
-    """The value that a service sees for the key's name."""
-    value = get_baggage(NAME, W3CBaggagePropagator().extract({"baggage": list(lines)}))
-    return None if value is None else str(value)
-
-
-def sdk_tracestate(*lines: str) -> str | None:
-    carrier = {"traceparent": [TRACEPARENT], "tracestate": list(lines)}
-    context = TraceContextTextMapPropagator().extract(carrier)
-    return get_current_span(context).get_span_context().trace_state.get(NAME)
-
-
-def outcome(reading: KeyReading) -> str | None:
-    """Our key; "" where a value was found that is none."""
-    if reading.key is not None:
-        return reading.key.decode()
-    return "" if reading.invalid else None
-
-
-def our_baggage(*lines: str) -> str | None:
-    return outcome(READER.read([line.encode() for line in lines], []))
-
-
-def our_tracestate(*lines: str) -> str | None:
-    return outcome(READER.read([], [line.encode() for line in lines]))
 
 
 # --- where both agree ---
@@ -158,45 +138,26 @@ def test_what_the_sdk_sends_on_is_read_as_what_it_received(value: str, propertie
         assert our_baggage(line) == expected
 
 
-# --- where we differ, and why: (lines, our reading, the SDK's) ---
-
-DEVIATIONS: list[tuple[str, tuple[str, ...], str | None, str | None]] = [
-    ("properties are not the value; the SDK folds them in", ("sd-routing-key=abc;p=1",), "abc", "abc;p=1"),
-    ("so they are cut even where they come encoded", ("sd-routing-key=abc%3Bp%3D1",), "abc", "abc;p=1"),
-    ("whitespace before properties, likewise", ("sd-routing-key=abc ;p=1",), "abc", "abc ;p=1"),
-    ("a plus at the end is the SDK's own space", ("sd-routing-key=abc+%3Bp%3D1",), "abc", "abc ;p=1"),
-    ("a value that is no key is found; the SDK takes it", ("sd-routing-key=%zz",), "", "%zz"),
-    ("a plus inside is no space", ("sd-routing-key=a+c",), "", "a c"),
-    ("names are not decoded (SPEC 3: match exactly)", ("sd%2Drouting-key=abc",), None, "abc"),
-    ("several lines are one list; the SDK reads the first", ("user=alice", "sd-routing-key=abc"), "abc", None),
-    ("only space and tab are trimmed", ("sd-routing-key=abc%0B",), "", "abc"),
-    ("no limit but the head's; the SDK: 8192 bytes", ("sd-routing-key=abc," + "x" * 8192,), "abc", None),
-    ("no limit of members; the SDK: 180", ("a=1," * 180 + "sd-routing-key=abc",), "abc", None),
-    ("no limit of a member; the SDK: 4096 bytes", ("sd-routing-key=abc;" + "p" * 4096,), "abc", None),
-]
+# --- where we differ, and why ---
 
 
-@pytest.mark.parametrize(("lines", "ours", "theirs"), [d[1:] for d in DEVIATIONS], ids=[d[0] for d in DEVIATIONS])
-def test_baggage_deviation(lines: tuple[str, ...], ours: str | None, theirs: str | None) -> None:
-    assert (our_baggage(*lines), sdk_baggage(*lines)) == (ours, theirs)
+@pytest.mark.parametrize("deviation", BAGGAGE_DEVIATIONS, ids=lambda deviation: deviation.why)
+def test_baggage_deviation(deviation: Deviation) -> None:
+    ours, theirs = our_baggage(*deviation.lines), sdk_baggage(*deviation.lines)
+    assert (ours, theirs) == (deviation.ours, deviation.theirs)
     assert ours != theirs
+    if deviation.concerns is None:
+        assert understood(theirs) == ours
+    else:
+        assert deviation.concerns(deviation.lines)
 
 
-TRACESTATE_DEVIATIONS: list[tuple[str, tuple[str, ...], str | None, str | None]] = [
-    ("of two members the first counts; the SDK drops all", ("sd-routing-key=abc,sd-routing-key=abd",), "abc", None),
-    ("a broken member breaks itself only; the SDK drops all", ("sd-routing-key=abc,BROKEN",), "abc", None),
-    ("a value with whitespace before it is found and no key", ("sd-routing-key= abc",), "", " abc"),
-    ("a value that is no key is found", ("sd-routing-key=a;b",), "", "a;b"),
-    ("no limit of members; the SDK: 32", ("sd-routing-key=abc" + "".join(f",k{n}=1" for n in range(32)),), "abc", None),
-]
-
-
-@pytest.mark.parametrize(
-    ("lines", "ours", "theirs"), [d[1:] for d in TRACESTATE_DEVIATIONS], ids=[d[0] for d in TRACESTATE_DEVIATIONS]
-)
-def test_tracestate_deviation(lines: tuple[str, ...], ours: str | None, theirs: str | None) -> None:
-    assert (our_tracestate(*lines), sdk_tracestate(*lines)) == (ours, theirs)
+@pytest.mark.parametrize("deviation", TRACESTATE_DEVIATIONS, ids=lambda deviation: deviation.why)
+def test_tracestate_deviation(deviation: Deviation) -> None:
+    ours, theirs = our_tracestate(*deviation.lines), sdk_tracestate(*deviation.lines)
+    assert (ours, theirs) == (deviation.ours, deviation.theirs)
     assert ours != theirs
+    check_tracestate(*deviation.lines)
 
 
 def test_tracestate_routes_without_a_traceparent() -> None:

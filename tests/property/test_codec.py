@@ -4,7 +4,7 @@ what is written is read back; nothing grows beyond its bound."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import given, settings
@@ -13,37 +13,37 @@ from hypothesis import strategies as st
 from proxy import errors
 from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_CLOSE
 from proxy.codec.fields import request_kinds, response_kinds
-from proxy.codec.h1.reader import HeadLimits, MessageReader
+from proxy.codec.h1.reader import HeadLimits
 from proxy.codec.h1.request import RequestReader
 from proxy.codec.h1.response import ResponseReader
 from proxy.codec.h1.writer import chunk, head_bytes, last_chunk
 from proxy.codec.lines import replace_host, with_one_line
-from proxy.errors import REASONS
 from proxy.routing.baggage import joined_lines
 from tests.corpus.http1 import REQUESTS, RESPONSES, Sample
-from tests.support.codec import Message, Reading, by_bytes, in_pieces, reading, streams
+from tests.support.codec import (
+    CHUNK_LINE_BYTES,
+    Message,
+    NewReader,
+    Reading,
+    check_bounds,
+    check_stream,
+    comparable,
+    framing_lines,
+    in_pieces,
+    reading,
+    streams,
+)
 
 QUICK = settings(deadline=None, max_examples=300, derandomize=True)
 THOROUGH = settings(QUICK, max_examples=1500)
 
 KEY_HEADERS = (b"x-key",)
-# Small enough that a spoiled sample reaches them. A chunk line's limit is the codec's own.
-TIGHT = HeadLimits(max_bytes=160, max_fields=5)
-LIMITS = [HeadLimits(), TIGHT]
-CHUNK_LINE_BYTES = 1024
-
 # One of each for everything here, as in a process: what is remembered of earlier lines must not change a later reading.
 REQUEST_KINDS = request_kinds(errors.BAD_REQUEST, KEY_HEADERS)
 RESPONSE_KINDS = response_kinds(errors.UPSTREAM_INVALID)
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
 CHUNKED_POST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-# What frames, routes or names a host (SPEC 4).
-NEVER_TRAILERS = {b"host", b"content-length", b"transfer-encoding", b"connection", b"baggage", b"tracestate"}
-NEVER_TRAILERS |= {b"pointsman-hop", b"te"}
-
-NewReader = Callable[[HeadLimits], MessageReader]
 
 
 def new_request_reader(limits: HeadLimits) -> RequestReader:
@@ -67,50 +67,16 @@ CUTS = st.lists(st.integers(0, 2**16), max_size=5)
 # --- any bytes, in any pieces ---
 
 
-def comparable(one: Reading) -> tuple[object, ...]:
-    """What must not depend on the pieces. Of a body that a fault breaks off, more or less may have been handed on."""
-    messages = [(m.head, m.body, m.trailers, m.is_complete) for m in one.messages]
-    if one.fault and messages and not messages[-1][3]:
-        head, _, trailers, _ = messages[-1]
-        messages[-1] = (head, b"", trailers, False)
-    return messages, one.fault, one.is_cut
-
-
-def check(new: NewReader, data: bytes, cuts: Iterable[int], eof: bool, methods: Sequence[bytes] = (b"GET",)) -> None:
-    """One reading, however the bytes come; nothing held or handed on beyond its bound."""
-    for limits in LIMITS:
-        whole = reading(new(limits), [data], eof=eof, methods=methods)
-        for pieces in (in_pieces(data, cuts), by_bytes(data)):
-            again = reading(new(limits), pieces, eof=eof, methods=methods)
-            assert comparable(again) == comparable(whole)
-            check_bounds(again, limits, data)
-            # a head or trailer section up to its empty line, or a chunk line up to its end
-            assert again.most_buffered <= max(limits.max_bytes + 3, CHUNK_LINE_BYTES + 1)
-        check_bounds(whole, limits, data)
-        assert not whole.fault or whole.fault in {reason.name for reason in REASONS}
-
-
-def check_bounds(one: Reading, limits: HeadLimits, data: bytes) -> None:
-    assert one.largest_piece <= len(data)
-    for message in one.messages:
-        lines = message.head["lines"]
-        assert isinstance(lines, list)
-        for section, count in ((lines, len(lines) - 1), (message.trailers, len(message.trailers))):
-            assert count <= limits.max_fields
-            assert len(b"\r\n".join(section)) <= limits.max_bytes
-        assert not {line.partition(b":")[0].lower() for line in message.trailers} & NEVER_TRAILERS
-
-
 @THOROUGH
 @given(st.binary(max_size=80) | REQUEST_STREAMS | REQUEST_STREAMS, CUTS, st.booleans())
 def test_any_request_stream(data: bytes, cuts: list[int], eof: bool) -> None:
-    check(new_request_reader, data, cuts, eof)
+    check_stream(new_request_reader, data, cuts, eof)
 
 
 @THOROUGH
 @given(st.binary(max_size=80) | RESPONSE_STREAMS | RESPONSE_STREAMS, CUTS, st.booleans(), METHODS)
 def test_any_response_stream(data: bytes, cuts: list[int], eof: bool, methods: list[bytes]) -> None:
-    check(new_response_reader, data, cuts, eof, methods)
+    check_stream(new_response_reader, data, cuts, eof, methods)
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -199,10 +165,6 @@ def forwarded(head: dict[str, object]) -> list[bytes]:
         if len(values) > 1 and (joined := joined_lines(list(values))) is not None:
             lines = with_one_line(lines, name.encode(), joined)
     return lines if head["host"] else replace_host(lines, b"127.0.0.1:8081")
-
-
-def framing_lines(lines: list[bytes]) -> int:
-    return sum(line.lower().startswith((b"content-length:", b"transfer-encoding:")) for line in lines)
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.routing import baggage, tracestate
+from proxy.routing import baggage
 from proxy.routing.baggage import joined_lines, processed
 from proxy.routing.decision import Decider, Policy
 from proxy.routing.explain import explain, routing_inputs
@@ -21,6 +21,8 @@ from proxy.routing.names import Endpoint, Workload, is_routing_key
 from proxy.routing.table import GoneRoute, Mapping, Preview, Route, RoutingTable, Service
 from proxy.routing.text import TableError, parse_text
 from proxy.routing.wire import read_document, read_route
+from tests.support.badtables import YAML_PIECES
+from tests.support.keys import PIECES, parts, plain_reading
 
 NAMES = (b"sd-routing-key", b"sd-sandbox")
 READER = KeyReader(KeySettings())
@@ -29,49 +31,8 @@ OTHER_READER = KeyReader(KeySettings(names=OTHER_NAMES, headers=(b"x-key",)))
 QUICK = settings(deadline=None, max_examples=300, derandomize=True)
 FEWER = settings(QUICK, max_examples=100)  # where an example is a whole table
 
-# Pieces that matter to the grammar, in any order: far more often a near miss than random bytes are.
-PIECES = [b",", b"=", b";", b" ", b"\t", b"%", b"+", b'"', b"\\", b"\x85", b"\xa0", b"\x0b", b"\x00", b"\xc3\xa4"]
-PIECES += [
-    b"sd-routing-key",
-    b"sd-sandbox",
-    b"sd-strict",
-    b"k",
-    b"key",
-    b"a.key",
-    b"sd-routing-key=abc",
-    b"k=v",
-    b",k=",
-]
-PIECES += [b"abc", b"0", b"1", b"%61", b"%3B", b"%3b", b"%2", b"-", b"x", b"a" * 63]
 LINE = st.lists(st.sampled_from(PIECES), max_size=14).map(b"".join) | st.binary(max_size=40)
 LINES = st.lists(LINE, max_size=3)
-
-
-def parts(reading: KeyReading) -> tuple[object, ...]:
-    names = ("ambiguous", "header", "invalid", "key", "name", "strict", "value")
-    return tuple(getattr(reading, name) for name in names)
-
-
-def plain_reading(
-    lines: list[bytes], states: list[bytes], names: tuple[bytes, ...]
-) -> tuple[bytes | None, bool, bool, bool]:
-    """(key, invalid, ambiguous, strict) by SPEC 3 as it stands, member by member: what all shortcuts must come to."""
-    found = [member for member in baggage.members(lines) if member.fault is None]
-    raw = [member for member in tracestate.members(states) if member.fault is None]
-    strict = any(m.name == b"sd-strict" and processed(m.value) not in (b"", b"0") for m in found)
-    strict = strict or any(m.name == b"sd-strict" and m.value not in (b"", b"0") for m in raw)
-    for name in names:
-        if values := [processed(m.value) for m in found if m.name == name]:
-            return verdict(values[-1], values, strict)
-    for name in names:
-        if values := [m.value for m in raw if m.name == name]:
-            return verdict(values[0], values, strict)
-    return None, False, False, strict
-
-
-def verdict(value: bytes, values: list[bytes], strict: bool) -> tuple[bytes | None, bool, bool, bool]:
-    is_key = is_routing_key(value)
-    return (value if is_key else None), not is_key, len(set(values)) > 1, strict
 
 
 # --- the key reader ---
@@ -314,46 +275,6 @@ def test_the_shortcut_accepts_nothing_else(document: Any) -> None:
             assert alone is not None or faults
         else:
             assert read_document(whole).routes[1] == alone
-
-
-YAML_PIECES = [
-    "a",
-    "b",
-    ": ",
-    "- ",
-    "\n",
-    "  ",
-    "[",
-    "]",
-    "{",
-    "}",
-    ", ",
-    "'",
-    '"',
-    "|",
-    ">",
-    "#",
-    "&x",
-    "*x",
-    "!t",
-    "? ",
-]
-YAML_PIECES += [
-    "---\n",
-    "...\n",
-    "%YAML 1.2\n",
-    "1",
-    "~",
-    "true",
-    ".inf",
-    "0x",
-    "\t",
-    "\x00",
-    "\x85",
-    "\ufeff",
-    "ä",
-    "\\",
-]
 
 
 @QUICK

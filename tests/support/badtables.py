@@ -74,3 +74,44 @@ def are_these(faults: list[str], beginnings: list[str]) -> bool:
     return len(faults) == len(beginnings) and all(
         fault.startswith(beginning) and "\n" not in fault for fault, beginning in zip(faults, beginnings, strict=True)
     )
+
+
+# Pieces that matter to YAML's grammar.
+YAML_PIECES = [
+    "a",
+    "b",
+    ": ",
+    "- ",
+    "\n",
+    "  ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    "'",
+    '"',
+    "|",
+    ">",
+    "#",
+    "&x",
+    "*x",
+    "!t",
+    "? ",
+]
+YAML_PIECES += [
+    "---\n",
+    "...\n",
+    "%YAML 1.2\n",
+    "1",
+    "~",
+    "true",
+    ".inf",
+    "0x",
+    "\t",
+    "\x00",
+    "\x85",
+    "\ufeff",
+    "ä",
+    "\\",
+]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from proxy.codec.events import RequestHead, ResponseHead
-from proxy.codec.h1.reader import MessageReader
+from proxy.codec.events import CHUNKED, RequestHead, ResponseHead
+from proxy.codec.h1.reader import HeadLimits, MessageReader
 from proxy.codec.h1.response import ResponseReader
-from proxy.errors import ProtocolError
+from proxy.errors import REASONS, ProtocolError
 from tests.corpus.http1 import Sample
 
 Head = RequestHead | ResponseHead
@@ -44,18 +44,23 @@ def slots(head: Head) -> dict[str, object]:
 
 
 def reading(
-    reader: MessageReader, pieces: Iterable[bytes], *, eof: bool = False, methods: Sequence[bytes] = (b"GET",)
+    reader: MessageReader,
+    pieces: Iterable[bytes],
+    *,
+    eof: bool = False,
+    methods: Sequence[bytes] = (b"GET",),
+    upgrade: Sequence[bytes] = (),
 ) -> Reading:
     """Reads message after message, as a connection does. Any exception but ProtocolError comes through.
 
-    `methods`: of the requests that responses answer, the last one again and again.
+    `methods`: of the requests that responses answer, the last one again and again. `upgrade`: what they offered.
     """
     result = Reading()
     answered = 0
 
     def expect() -> None:
         if isinstance(reader, ResponseReader):
-            reader.expect(methods[min(answered, len(methods) - 1)])
+            reader.expect(methods[min(answered, len(methods) - 1)], list(upgrade))
 
     def pull() -> None:
         nonlocal answered
@@ -100,6 +105,67 @@ def in_pieces(data: bytes, cuts: Iterable[int]) -> list[bytes]:
 
 def by_bytes(data: bytes) -> list[bytes]:
     return [data[index : index + 1] for index in range(len(data))]
+
+
+# Small enough that a spoiled sample reaches them. A chunk line's limit is the codec's own.
+TIGHT = HeadLimits(max_bytes=160, max_fields=5)
+LIMITS = [HeadLimits(), TIGHT]
+CHUNK_LINE_BYTES = 1024
+
+# What frames, routes or names a host (SPEC 4).
+NEVER_TRAILERS = {b"host", b"content-length", b"transfer-encoding", b"connection", b"baggage", b"tracestate"}
+NEVER_TRAILERS |= {b"pointsman-hop", b"te"}
+
+NewReader = Callable[[HeadLimits], MessageReader]
+
+
+def comparable(one: Reading) -> tuple[object, ...]:
+    """What must not depend on the pieces. Of a body that a fault breaks off, more or less may have been handed on."""
+    messages = [(m.head, m.body, m.trailers, m.is_complete) for m in one.messages]
+    if one.fault and messages and not messages[-1][3]:
+        head, _, trailers, _ = messages[-1]
+        messages[-1] = (head, b"", trailers, False)
+    return messages, one.fault, one.is_cut
+
+
+def check_stream(
+    new: NewReader,
+    data: bytes,
+    cuts: Iterable[int],
+    eof: bool,
+    methods: Sequence[bytes] = (b"GET",),
+) -> None:
+    """One reading, however the bytes come; nothing held or handed on beyond its bound."""
+    for limits in LIMITS:
+        whole = reading(new(limits), [data], eof=eof, methods=methods)
+        for pieces in (in_pieces(data, cuts), by_bytes(data)):
+            again = reading(new(limits), pieces, eof=eof, methods=methods)
+            assert comparable(again) == comparable(whole)
+            check_bounds(again, limits, data)
+            check_buffered(again, limits)
+        check_bounds(whole, limits, data)
+        assert not whole.fault or whole.fault in {reason.name for reason in REASONS}
+
+
+def check_buffered(one: Reading, limits: HeadLimits) -> None:
+    """At most a head or trailer section up to its empty line, or a chunk line up to its end."""
+    is_chunked = any(message.head["body"] == CHUNKED for message in one.messages)
+    assert one.most_buffered <= max(limits.max_bytes + 3, CHUNK_LINE_BYTES + 1 if is_chunked else 0)
+
+
+def check_bounds(one: Reading, limits: HeadLimits, data: bytes) -> None:
+    assert one.largest_piece <= len(data)
+    for message in one.messages:
+        lines = message.head["lines"]
+        assert isinstance(lines, list)
+        for section, count in ((lines, len(lines) - 1), (message.trailers, len(message.trailers))):
+            assert count <= limits.max_fields
+            assert len(b"\r\n".join(section)) <= limits.max_bytes
+        assert not {line.partition(b":")[0].lower() for line in message.trailers} & NEVER_TRAILERS
+
+
+def framing_lines(lines: list[bytes]) -> int:
+    return sum(line.lower().startswith((b"content-length:", b"transfer-encoding:")) for line in lines)
 
 
 # Pieces that matter to the grammar: put in anywhere they make a near miss, which random bytes never are.
