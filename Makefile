@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-plain soak lint bench-quick compile clean help
+.PHONY: demo test test-plain soak fuzz lint bench-quick compile clean help
 
 SOURCES := $(shell find proxy -name "*.py")
 
@@ -13,6 +13,7 @@ help:
 	@echo "make test         every test that this machine can run"
 	@echo "make test-plain   the same with the hot path as plain Python, not compiled"
 	@echo "make soak         10 minutes of load, swaps, deaths and bad clients, all booked (SECONDS=30: the form in make test)"
+	@echo "make fuzz         fuzz every parser, 5 minutes each (SECONDS=60: shorter; TARGET=request: one of them)"
 	@echo "make compile      compile the hot path (demo, test, soak and bench-quick do so by themselves)"
 	@echo "make lint         ruff, mypy, import contract"
 	@echo "make bench-quick  CPU per request and added latency beside Envoy, 1-2 minutes"
@@ -44,6 +45,12 @@ test-plain: $(VENV)/.installed-demo
 
 soak: $(VENV)/.installed proxy/_compiled/sources.digest
 	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+# Not a prerequisite of anything: where atheris has no wheel, plain mutations do.
+fuzz: $(VENV)/.installed-demo
+	-test -e $(VENV)/.installed-fuzz || \
+	  { $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' && touch $(VENV)/.installed-fuzz; }
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) $(TARGET)
 
 lint: $(VENV)/.installed-demo
 	$(BIN)/ruff check .
