@@ -22,6 +22,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from random import SystemRandom
 
@@ -161,7 +162,7 @@ def _fuzz_blindly(name: str, seconds: int) -> bool:
     random = SystemRandom()
     until = time.monotonic() + seconds
     count = 0
-    for data in mutations(inputs, of.SCRAPS, random):
+    for data in chain(inputs, mutations(inputs, of.SCRAPS, random)):
         try:
             of.check(data)
         except Exception:  # noqa: BLE001 - whatever it is, it is what is looked for

@@ -13,9 +13,11 @@ from proxy.codec.events import CHUNKED, NO_BODY, End, RequestHead
 from proxy.codec.h1.reader import HeadLimits
 from proxy.codec.h1.writer import chunk, head_bytes, last_chunk
 from proxy.errors import ProtocolError
+from proxy.routing.baggage import MAX_BYTES
 from proxy.routing.key import KeyReader, KeySettings
 from tests.corpus.http1 import REQUESTS, Sample
 from tests.fuzz.cost import cpu_limit
+from tests.fuzz.key import members
 from tests.fuzz.request import STREAM, new_reader
 from tests.support import codec
 from tests.support.codec import framing_lines, reading
@@ -48,7 +50,10 @@ def seeds() -> Iterable[bytes]:
     tagged = b"POST /a?b HTTP/1.1\r\nX: 1\r\nhost: location\r\nBaggage: a=b, ,\r\nbaggage: sd-routing-key=key\r\n"
     tagged += b"tracestate: a=b\r\nTraceState: ,c=d\r\n"
     yield tagged + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n"
-    yield tagged + b"Connection: upgrade, x, baggage, close\r\nUpgrade: WebSocket, h2c\r\nPointsman-Hop: a/b/c\r\n\r\n"
+    yield (
+        tagged.replace(b"host", b"HOST")
+        + b"Connection: upgrade, x, baggage, close\r\nUpgrade: WebSocket, h2c\r\nPointsman-Hop: a/b/c\r\n\r\n"
+    )
 
 
 def check(data: bytes) -> None:
@@ -111,6 +116,8 @@ def check_request(request: Request, number: int) -> None:
     assert named(lines, b"host") == [host]
     assert kept(lines, is_sandbox) == kept(before, False), "in order, in their case, with duplicates"
     assert named(lines, b"connection") == ([b"Upgrade"] if head.upgrade else [])
+    for name in (b"baggage", b"tracestate"):
+        check_list(name, before, lines)
     if is_sandbox:
         assert lines[-1] == HOP
 
@@ -142,6 +149,24 @@ def check_request(request: Request, number: int) -> None:
         theirs = h11_request(Sample(data, ""))
         assert isinstance(theirs, Message), theirs
         assert (theirs.start, theirs.body, theirs.end) == ((head.method, head.target), body, len(data) - len(_BEHIND))
+
+
+def check_list(name: bytes, before: list[bytes], after: list[bytes]) -> None:
+    """One line of a list stays as it is; several become one, at the first one's place, unless that is too long."""
+    several, joined = named(before, name), named(after, name)
+    if len(several) < 2 or len(joined) > 1:
+        assert joined == several
+        assert len(several) < 2 or sum(map(len, several)) > MAX_BYTES - len(several)
+        return
+    (line,) = joined
+    assert members(line) == [member for value in several for member in members(value)]
+    assert names(before).index(name) == names(after).index(name)
+
+
+def names(lines: list[bytes]) -> list[bytes]:
+    """The fields' names but Host, each once."""
+    spelled = (line.partition(b":")[0].lower() for line in lines[1:])
+    return list(dict.fromkeys(name for name in spelled if name != b"host"))
 
 
 def named(lines: list[bytes], name: bytes) -> list[bytes]:

@@ -36,7 +36,8 @@ def seeds() -> Iterable[bytes]:
         yield "".join(f"tracestate: {line}\n" for line in deviation.lines).encode()
     yield b"baggage: user=ann,sd-routing-key=old,sd-routing-key=qwblp48fpmb30\n"
     yield b"baggage: a=b ,\tsd-sandbox = %61bc;p=1\nbaggage: sd-strict=1\ntracestate: sd-routing-key=abd\n"
-    yield b"x-key: abc \nx-key:\tabd\n"
+    yield b"x-key: abc \nx-key:\tabd\nx-key: abc\n"
+    yield b"baggage: sd-routing-key=abc%3bp%3d1,a=%2B\n"
     yield b"x-key: abc\nbaggage: k=a,key=b\ntracestate: a.key=c, k=1\n"
 
 

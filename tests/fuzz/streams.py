@@ -49,6 +49,7 @@ class Stream:
             def read(pieces: Sequence[bytes], limits: HeadLimits = limits, eof: bool = eof) -> Reading:
                 one = reading(self._new(limits), pieces, eof=eof, methods=methods, upgrade=upgrade)
                 assert not one.fault or one.fault in _NAMES
+                assert not eof or one.fault or one.is_cut, "a stream that ends leaves no message open"
                 check_bounds(one, limits, data)
                 return one
 

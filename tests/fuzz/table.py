@@ -7,7 +7,9 @@ others (PyYAML without types, `json`), and read without our shortcut for the usu
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -22,6 +24,7 @@ from tests.support.badtables import BAD_TABLES, YAML_PIECES
 from tests.support.proxy import KEY, route, table
 
 _PLAIN_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_NO_TEXT = re.compile("-?(?:0|[1-9][0-9]*)|true|false|null|~|", re.ASCII)  # plain, these are never text
 _WORDS = """apiVersion kind version routes routingKey sandbox baseline mappings port destinations host appProtocol
 authority hosts upstream name namespace liveKeys goneKeys goneRoutes services previews domain endpoint"""
 SCRAPS = [piece.encode() for piece in (*YAML_PIECES, *_WORDS.split())]
@@ -99,7 +102,7 @@ def check_text(data: bytes, value: object) -> None:
     if text.lstrip(" \t\r\n").startswith("{"):
         assert same(value, json.loads(text, object_pairs_hook=unique))
         return
-    assert same(value, untyped(yaml.compose(text, Loader=_PLAIN_LOADER)), is_typed=False)
+    assert same(value, untyped(yaml.compose(text, Loader=_PLAIN_LOADER)))
     assert depth(value) <= MAX_DEPTH
 
 
@@ -109,22 +112,48 @@ def unique(pairs: list[tuple[object, object]]) -> dict[object, object]:
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """One scalar of YAML: its text, and whether it stands without quotes, where it may mean something else."""
+
+    text: str
+    is_plain: bool
+
+
 def untyped(node: yaml.Node) -> object:
-    """What PyYAML made of it, all scalars as text."""
+    """What PyYAML made of it, all scalars as text; keys are strings or refused."""
     if isinstance(node, yaml.MappingNode):
-        return unique([(untyped(key), untyped(value)) for key, value in node.value])
-    return [untyped(entry) for entry in node.value] if isinstance(node, yaml.SequenceNode) else node.value
+        return unique([(key.value, untyped(value)) for key, value in node.value])
+    if isinstance(node, yaml.SequenceNode):
+        return [untyped(entry) for entry in node.value]
+    return Scalar(node.value, not node.style)
 
 
-def same(one: object, two: object, *, is_typed: bool = True) -> bool:
-    """Whether they are equal, to the type; not `is_typed`: any scalar of ours stands for the text that `two` has."""
+def same(one: object, two: object) -> bool:
+    """Whether they are equal, to the type."""
     if type(one) is dict and type(two) is dict:
-        return list(one) == list(two) and all(same(one[key], two[key], is_typed=is_typed) for key in one)
+        return list(one) == list(two) and all(same(one[key], two[key]) for key in one)
     if type(one) is list and type(two) is list:
-        return len(one) == len(two) and all(same(*pair, is_typed=is_typed) for pair in zip(one, two, strict=True))
-    if is_typed:
-        return type(one) is type(two) and (one == two or (one != one and two != two))
-    return not isinstance(one, dict | list) and isinstance(two, str) and (type(one) is not str or one == two)
+        return len(one) == len(two) and all(same(*pair) for pair in zip(one, two, strict=True))
+    if isinstance(two, Scalar):
+        return means(one, two)
+    return type(one) is type(two) and (one == two or (one != one and two != two))
+
+
+def means(value: object, scalar: Scalar) -> bool:
+    """Whether the scalar means this value. Spec: YAML 1.2 section 10.3.2."""
+    text = scalar.text
+    if isinstance(value, str):
+        return value == text and not (scalar.is_plain and _NO_TEXT.fullmatch(text))
+    if not scalar.is_plain:
+        return False
+    if value is None:
+        return text.lower() in ("", "~", "null")
+    if isinstance(value, bool):
+        return text.lower() == str(value).lower()
+    if isinstance(value, int):
+        return value == int(text, 0 if text[:2] in ("0x", "0o") else 10)
+    return isinstance(value, float) and (value != value or value == float(text.lower().replace(".inf", "inf")))
 
 
 def depth(value: object) -> int:
