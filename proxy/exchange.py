@@ -257,8 +257,11 @@ class Exchange:
             head.lines.append(self._decision_line())
         if status == 101:
             self.request_ended = False  # what comes from now on is not HTTP, in either direction
-        # After an upgrade that was refused, nobody can tell what the next bytes are meant to be (CHECKLIST 38).
-        self._downstream.send_head(head, is_last=status != 101 and bool(self.head.upgrade))
+            self._downstream.send_head(head)
+        else:
+            # After an early answer the rest of the request is most likely not wanted (CHECKLIST 25), and after an
+            # upgrade that was refused nobody can tell what the next bytes are meant to be (CHECKLIST 38).
+            self._downstream.send_head(head, is_last=not self.request_ended or bool(self.head.upgrade))
 
     def response_body(self, data: bytes) -> None:
         self._downstream.send_body(data)

@@ -111,6 +111,7 @@ def test_a_final_status_may_come_first(client: Client, origin: ExpectingOrigin, 
     origin.expect(NO, b"", waiting.body)
     response = client.ask(waiting.head)
     assert (response.status, response.interim, response.body) == (417, [], b"no")
+    assert response.value("connection") == "close"
     client.send(SMUGGLED)
     assert client.read_to_end() == b""
     until(origin.is_over.is_set, "the end upstream")

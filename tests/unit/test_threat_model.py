@@ -16,9 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "THREAT_MODEL.md").read_text(encoding="utf-8")
 SPANS = re.findall(r"`([^`\n]+)`", TEXT)
 
-# Named there as what is to come.
-ANNOUNCED = {"--upstream-source", "--forwarded"}
-
 
 def rows(heading: str) -> Iterator[list[str]]:
     """The cells of the table below this heading, without the table's head."""
@@ -53,7 +50,7 @@ def test_whatever_is_stopped_has_tests_that_exist(request: pytest.FixtureRequest
 
 
 def test_flags_and_reasons_exist() -> None:
-    known = {option.flag for option in flags.OPTIONS} | ANNOUNCED
+    known = {option.flag for option in flags.OPTIONS}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXT)) <= known
     reasons = {reason.name for reason in REASONS}
     words = {span for span in SPANS if re.fullmatch(r"[a-z]+_[a-z_]+", span)}

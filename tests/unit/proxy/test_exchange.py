@@ -74,7 +74,7 @@ def test_the_head_is_forwarded_as_it_came(line: str, endpoint: Endpoint) -> None
 def test_bodies_stream_both_ways() -> None:
     script = tagged("Transfer-Encoding: chunked", method="PUT")
     assert script.request_body(b"ab") == ["up(box:1).body"]
-    assert script.response_head(body=CHUNKED) == ["down.head 200"]
+    assert script.response_head(body=CHUNKED) == ["down.head 200 last"]
     assert script.response_body(b"12") == ["down.body"]
     assert script.request_body(b"cd") == ["up(box:1).body"]
     assert script.request_end(End([b"X-Sum: 1"])) == ["up(box:1).end"]
@@ -103,7 +103,7 @@ def test_an_early_final_response() -> None:
     """CHECKLIST 25: it is passed on; what the upstream did not want of the request is not sent after it."""
     script = tagged(UPLOAD, method="POST")
     script.request_body(b"ab")
-    assert script.response_head(413) == ["down.head 413"]
+    assert script.response_head(413) == ["down.head 413 last"]
     script.response_body()
     assert script.response_end() == ["down.end"]
     assert script.request_body(b"cd") == []
