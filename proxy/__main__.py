@@ -6,12 +6,14 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
 
 from proxy import errors
 from proxy.config import ConfigError, ListenerSettings, Settings, asks_for_help, help_text, parse
+from proxy.routing.names import Endpoint
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,9 +50,10 @@ async def _run(settings: Settings) -> int:
     from proxy.net.addresses import DestinationPolicy
     from proxy.net.background import spawn
     from proxy.net.connections import Connections
+    from proxy.net.descriptors import ADMIN_SPARES, Room, Spares, descriptors
     from proxy.net.downstream import H1Downstream
     from proxy.net.http_server import PageConnection
-    from proxy.net.listener import ListenError, bound, listen
+    from proxy.net.listener import Listener, ListenError, bind, stop_all
     from proxy.net.pool import Network, Pool
     from proxy.net.resolver import Resolver
     from proxy.routing.decision import Decider
@@ -73,6 +76,20 @@ async def _run(settings: Settings) -> int:
     except TableError as error:
         return _refuse([f"{settings.origins.table_file} {settings.table_file}: {fault}" for fault in error.faults])
 
+    faults: list[str] = []
+
+    async def bound(endpoint: Endpoint, origin: str) -> list[socket.socket]:
+        try:
+            return await bind(endpoint)
+        except ListenError as error:
+            faults.append(f"{origin}: {error}")
+            return []
+
+    listening = [(each, await bound(each.listen, settings.origins.listen)) for each in settings.listeners]
+    listening_admin = await bound(settings.admin, settings.origins.admin) if settings.admin is not None else []
+    if faults:
+        return _refuse(faults)
+
     metrics = Metrics()
     baselines = frozenset(listener.baseline for listener in settings.listeners)
     destinations = DestinationPolicy(baselines, settings.destination_allow)
@@ -81,6 +98,9 @@ async def _run(settings: Settings) -> int:
         destinations.is_refused,
         lambda endpoint: settings.upstream_source if endpoint in baselines else None,
     )
+    files = descriptors()
+    spares = Spares(ADMIN_SPARES)
+    room = Room(files, settings.limits.max_connections, spares, metrics)
     limits = HeadLimits(settings.limits.max_head_bytes, settings.limits.max_fields)
     pool = Pool(
         response_kinds(errors.UPSTREAM_INVALID, replace_decision=settings.decision_header),
@@ -90,7 +110,7 @@ async def _run(settings: Settings) -> int:
         network,
     )
     kinds = request_kinds(errors.BAD_REQUEST, settings.keys.headers)
-    connections = Connections(kinds, limits, settings.limits.max_connections, settings.timeouts, pool, metrics)
+    connections = Connections(kinds, limits, room.max_connections, settings.timeouts, pool, metrics)
     reader = KeyReader(settings.keys)
     decider = Decider(settings.workload, settings.policy)
 
@@ -128,30 +148,25 @@ async def _run(settings: Settings) -> int:
         why_not_ready=lambda: "draining" if stop.is_set() else None,
         start_drain=stop.set,
     )
-    servers: list[asyncio.Server] = []
-    announcements: list[str] = []  # none if anything is wrong
-    faults: list[str] = []
-    for listener in settings.listeners:
-        try:
-            server = await listen(listener.listen, partial(H1Downstream, port_of(listener), connections))
-        except ListenError as error:
-            faults.append(f"{settings.origins.listen}: {error}")
-            continue
-        servers.append(server)
-        destinations.add_own(bound(server))
-        announcements += [f"listening on {host}:{port} for {listener.baseline}" for host, port in bound(server)]
-    if settings.admin is not None:
-        try:
-            server = await listen(
-                settings.admin, partial(PageConnection, admin.answer, request_kinds(errors.BAD_REQUEST))
-            )
-        except ListenError as error:
-            faults.append(f"{settings.origins.admin}: {error}")
-        else:
-            destinations.add_own(bound(server))
-            announcements += [f"admin on {host}:{port}" for host, port in bound(server)]
-    if faults:
-        return _refuse(faults)
+
+    announcements: list[str] = []
+    if room.max_connections < settings.limits.max_connections:
+        announcements.append(
+            f"--max-connections {settings.limits.max_connections} is lowered to {room.max_connections}:"
+            f" no more fit into {files.limit} open files (ulimit -Hn)"
+        )
+    listeners: list[Listener] = []
+    for each, sockets in listening:
+        factory = partial(H1Downstream, port_of(each), connections)
+        listener = Listener(sockets, factory, room=room)
+        spawn(listener.run(), "listener")
+        listeners.append(listener)
+        destinations.add_own(listener.addresses)
+        announcements += [f"listening on {host}:{port} for {each.baseline}" for host, port in listener.addresses]
+    pages = partial(PageConnection, admin.answer, request_kinds(errors.BAD_REQUEST), spares.hold_soon)
+    admin_listener = Listener(listening_admin, pages, spares=spares)
+    destinations.add_own(admin_listener.addresses)
+    announcements += [f"admin on {host}:{port}" for host, port in admin_listener.addresses]
     sys.stderr.writelines(f"pointsman proxy: {announcement}\n" for announcement in announcements)
     sys.stderr.flush()
     spawn(connections.run_clock(), "clock")
@@ -160,9 +175,13 @@ async def _run(settings: Settings) -> int:
 
     await stop.wait()
     await asyncio.sleep(settings.drain.delay_s)
-    for server in servers:
-        server.close()
-    is_clean = await connections.drain(settings.drain.timeout_s)
+    limit_s = settings.drain.timeout_s
+    began_s = loop.time()
+    stopped = spawn(stop_all(listeners, limit_s), "stop")
+    is_clean = await connections.drain(limit_s)  # which also makes room for those who wait to be accepted
+    await stopped
+    is_clean &= await connections.drain(began_s + limit_s - loop.time())
+    admin_listener.close()
     pool.close()
     if not is_clean:
         sys.stderr.write("pointsman proxy: the drain's time limit passed, connections were cut\n")

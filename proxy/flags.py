@@ -339,7 +339,8 @@ MAX_CONNECTIONS: Final = Option(
     "max-connections",
     "COUNT",
     whole(1, 1_000_000),
-    "number of downstream connections at once; more get 503 and are closed",
+    "number of downstream connections at once; more get 503 and are closed; lowered, with a line on stderr, to what"
+    " fits into the hard limit of open files (ulimit -Hn), which becomes the soft one",
     default="20000",
     why="twice the 10,000 that a busy service holds, and within 80 MB at 4 KB each when idle",
     unit="connections",

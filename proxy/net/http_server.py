@@ -51,13 +51,14 @@ Handler = Callable[[RequestHead, bytes], Answer]
 class PageConnection(asyncio.Protocol):
     """One connection to the pages."""
 
-    __slots__ = ("_body", "_handler", "_head", "_is_busy", "_reader", "_timer", "_transport", "_writable")
+    __slots__ = ("_body", "_ended", "_handler", "_head", "_is_busy", "_reader", "_timer", "_transport", "_writable")
 
     _transport: asyncio.Transport
     _timer: asyncio.TimerHandle
 
-    def __init__(self, handler: Handler, kinds: FieldKinds) -> None:
+    def __init__(self, handler: Handler, kinds: FieldKinds, ended: Callable[[], None] = lambda: None) -> None:
         self._handler = handler
+        self._ended = ended
         self._reader = RequestReader(kinds, HeadLimits())
         self._head: RequestHead | None = None
         self._body: list[bytes] = []
@@ -72,6 +73,7 @@ class PageConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         self._writable.set()
+        self._ended()
 
     def pause_writing(self) -> None:
         self._writable.clear()

@@ -125,6 +125,11 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
             "ambiguous_requests",
         ),
         ("pointsman_lines_not_joined", "Routing fields left in several lines: over 8192 bytes.", "lines_not_joined"),
+        (
+            "pointsman_accepts_delayed",
+            "Times that accepting paused for 50 ms, for want of open files or over --max-connections.",
+            "accepts_delayed",
+        ),
         ("pointsman_downstream_connections_opened", "Accepted connections.", "downstream_connections_total"),
         ("pointsman_upstream_connections_opened", "Connections made.", "upstream_connections_total"),
     ):

@@ -57,6 +57,7 @@ class Metrics:
         "_max_sandboxes",
         "_sandboxes",
         "_series",
+        "accepts_delayed",
         "ambiguous_requests",
         "downstream_connections",
         "downstream_connections_total",
@@ -79,6 +80,7 @@ class Metrics:
         self.upstream_retries = 0
         self.ambiguous_requests = 0
         self.lines_not_joined = 0
+        self.accepts_delayed = 0
         self.downstream_connections = 0
         self.downstream_connections_total = 0
         self.tunnels = 0

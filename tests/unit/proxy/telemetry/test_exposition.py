@@ -28,6 +28,7 @@ def counted() -> Metrics:
     metrics.upstream_failed(SANDBOX, errors.UPSTREAM_CLOSED)
     metrics.refuse(errors.BAD_REQUEST)
     metrics.upstream_retries = 5
+    metrics.accepts_delayed = 11
     metrics.lines_not_joined = 6
     metrics.downstream_connections, metrics.downstream_connections_total = 7, 8
     metrics.upstream_connections, metrics.upstream_connections_total = 9, 10
@@ -95,6 +96,7 @@ def test_everything_counted_is_told(accept: str) -> None:
     assert value(metrics, "pointsman_refused_requests_total", accept, reason="bad_request") == 1
     assert value(metrics, "pointsman_upstream_retries_total", accept) == 5
     assert value(metrics, "pointsman_lines_not_joined_total", accept) == 6
+    assert value(metrics, "pointsman_accepts_delayed_total", accept) == 11
     assert value(metrics, "pointsman_downstream_connections", accept) == 7
     assert value(metrics, "pointsman_downstream_connections_opened_total", accept) == 8
     assert value(metrics, "pointsman_upstream_connections", accept) == 9
