@@ -47,6 +47,7 @@ class Client:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
         self.closed = False
+        self.was_reset = False
 
     def send(self, *pieces: bytes) -> None:
         for piece in pieces:
@@ -91,6 +92,7 @@ class Client:
         try:
             data = self.socket.recv(262144)
         except ConnectionResetError:
+            self.was_reset = True
             data = b""
         if not data:
             self.closed = True
