@@ -43,6 +43,9 @@ class FakeSocket:
     def getsockopt(self, *option: object) -> bytes:
         raise OSError("not redirected")
 
+    def fileno(self) -> int:
+        raise OSError("nothing to read")
+
 
 class FakeTransport(asyncio.Transport):
     """One connection of `protocol`; the test is its peer."""
