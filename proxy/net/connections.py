@@ -20,6 +20,7 @@ from proxy.net.pool import TICK_S, Pool
 from proxy.telemetry.metrics import Metrics
 
 _GRACE_S: Final = 0.25
+_HELD_UP_S: Final = 2 * TICK_S
 _SO_ORIGINAL_DST: Final = 80  # linux/netfilter_ipv4.h
 _SOCKADDR_IN: Final = struct.Struct("!2xH4s8x")
 
@@ -135,6 +136,10 @@ class Connections:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
+            if loop.time() - self.now_s > _HELD_UP_S:
+                # SIGSTOP, a throttled or a moved machine: what peers sent meanwhile is read before time is counted.
+                self.now_s = self._pool.now_s = loop.time()
+                await asyncio.sleep(TICK_S)
             self.now_s = now_s = loop.time()
             self._pool.check_time(now_s)
             # What was noted by the clock may have happened up to a tick later; nothing ends before its time.
