@@ -123,6 +123,9 @@ DESTINATION_REFUSED: Final = Reason(
     "destination_ip_prohibited",
     "the destination's address is one that is never connected to",
 )
+OUT_OF_FILES: Final = Reason(
+    "out_of_files", Side.INTERNAL, 503, "connection_limit_reached", "no more files may be open (ulimit -Hn)", 8
+)
 
 # --- failures of the downstream ------------------------------------------------------------------------------------
 BAD_REQUEST: Final = Reason("bad_request", Side.DOWNSTREAM, 400, "http_request_error", "not a valid request", 13)

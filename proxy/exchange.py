@@ -312,7 +312,7 @@ class Exchange:
             return
         if reason is None:
             reason = self._attempt_reason
-        if reason is not errors.DESTINATION_REFUSED and self._may_fall_back():
+        if reason not in _NOT_THE_SANDBOX and self._may_fall_back():
             self._fall_back(_UNREACHABLE_BASELINE)
             self._endpoints = self._port.baseline
             self._forward()
@@ -443,6 +443,9 @@ class Exchange:
 # `--on-sandbox-failure baseline`: where the request went instead, and why it did not go where its key leads.
 _UNREACHABLE_BASELINE: Final = Decision(errors.SANDBOX_UNREACHABLE, "baseline", None, None, 0)
 _NO_DESTINATION_BASELINE: Final = Decision(errors.NO_DESTINATION, "baseline", None, None, 0)
+
+# What is no failure of the sandbox opens no way to the baseline.
+_NOT_THE_SANDBOX: Final = (errors.DESTINATION_REFUSED, errors.OUT_OF_FILES, errors.INTERNAL_ERROR)
 
 # A failure to connect is named after what was to be reached.
 _OF_BASELINE: Final = {

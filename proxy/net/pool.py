@@ -7,6 +7,7 @@ connecting, trying the next address) happens in a task, `_connect`, which then t
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -163,6 +164,8 @@ class Pool:
                 )
             return upstream
         except OSError as error:  # TimeoutError is one
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                return errors.OUT_OF_FILES  # our own lack, nobody's failure
             address.failed(self.now_s)
             return errors.SANDBOX_TIMEOUT if isinstance(error, TimeoutError) else errors.SANDBOX_UNREACHABLE
         finally:

@@ -14,6 +14,7 @@ from tests.conformance.line import (
     PROXY,
     RESPONSES,
     ROUTING,
+    STREAMING,
     Line,
 )
 
@@ -249,18 +250,20 @@ HTTP_LINES: Final[tuple[Line, ...]] = (
             RESPONSES + "test_served[103 before-*",
             FAULTS + "test_a_body_until_close_is_chunked",
             FAULTS + "test_early_hints",
+            STREAMING + "test_events_arrive_at_once*",
+            STREAMING + "test_hints_come_before_the_answer_is_known",
         ),
-        pending=True,
-        gap="streams: that what comes piece by piece goes on piece by piece",
     ),
     Line(
         25,
         "A final response before the upload ends.",
         "Delivered; the rest of the upload is dropped, then both connections end.",
         "All three deliver it.",
-        (FAULTS + "test_early_final_response", EXPECT + "test_a_final_status_may_come_first"),
-        pending=True,
-        gap="that the upload stops, and that no reset overtakes the response",
+        (
+            FAULTS + "test_early_final_response",
+            EXPECT + "test_a_final_status_may_come_first",
+            STREAMING + "test_an_early_answer_stops_the_upload",
+        ),
     ),
     Line(
         26,

@@ -15,6 +15,8 @@ PROXY: Final = "tests/e2e/test_proxy.py::"
 TABLE: Final = "tests/e2e/test_table.py::"
 WEBSOCKET: Final = "tests/e2e/test_websocket.py::"
 ENVOY: Final = "tests/differential/test_envoy.py::"
+STREAMING: Final = "tests/e2e/test_streaming.py::"
+STALLED: Final = "tests/e2e/test_stalled.py::"
 LIMITS: Final = "tests/unit/proxy/net/test_downstream_limits.py::"
 
 

@@ -331,12 +331,14 @@ def test_a_bad_body_behind_a_new_connection() -> None:
 # --- --on-sandbox-failure baseline ---------------------------------------------------------------------------------
 
 
-def test_no_fall_back_from_a_destination_that_is_refused() -> None:
-    """The table breaks a rule; that is not a sandbox that happens to be down."""
+@pytest.mark.parametrize("reason", [errors.DESTINATION_REFUSED, errors.OUT_OF_FILES, errors.INTERNAL_ERROR])
+def test_no_fall_back_from_what_is_no_failure_of_the_sandbox(reason: Reason) -> None:
+    """The table breaks a rule, or we lack something; that is not a sandbox that happens to be down."""
     script = Script(failure_to_baseline=True)
     script.start(request_head(TAGGED))
-    assert script.connect_failed(errors.DESTINATION_REFUSED) == ["down.head 503", "down.body", "down.end"]
-    script.assert_finished(errors.DESTINATION_REFUSED, 503)
+    status = reason.status
+    assert script.connect_failed(reason) == [f"down.head {status}", "down.body", "down.end"]
+    script.assert_finished(reason, status)
 
 
 def test_fall_back_where_no_destination_answers() -> None:
