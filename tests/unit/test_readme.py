@@ -5,6 +5,7 @@ Tables between markers are rewritten by whoever changes the code; a failure show
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import tune
 from pointsman import explain as explain_command
 from pointsman.__main__ import main
 from proxy import flags
@@ -93,6 +95,13 @@ def console() -> Iterator[tuple[str, str]]:
                         break
                     command = command[:-2]
                 yield command.strip(), "".join(lines)
+
+
+def benchmark_flags() -> set[str]:
+    """Of `python -m benchmarks cpu`."""
+    parser = argparse.ArgumentParser()
+    tune.add_arguments(parser)
+    return set(parser._option_string_actions)
 
 
 EXPLAINED = [(command, output) for command, output in console() if command.startswith("pointsman explain ")]
@@ -224,7 +233,7 @@ class TestNames:
         return found
 
     def test_flags(self) -> None:
-        known = {option.flag for option in OPTIONS}
+        known = {option.flag for option in OPTIONS} | benchmark_flags()
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXT)) <= known
 
     def test_values_of_flags(self) -> None:
