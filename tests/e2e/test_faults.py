@@ -203,8 +203,9 @@ def test_a_second_response_reaches_nobody(tmp_path: Path) -> None:
     counter = itertools.count()
 
     def script(connection: socket.socket, head: bytes) -> None:
-        connection.sendall(OK + b"Content-Length: 1\r\n\r\n%d" % next(counter))
-        connection.sendall(OK + b"Content-Length: 4\r\n\r\nevil")
+        # At once: a second one that comes when the next request is under way would be taken for its response.
+        second = OK + b"Content-Length: 4\r\n\r\nevil"
+        connection.sendall(OK + b"Content-Length: 1\r\n\r\n%d" % next(counter) + second)
         while connection.recv(4096):
             pass
 
