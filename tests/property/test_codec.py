@@ -353,13 +353,13 @@ def test_cost_is_linear(name: str, step: int) -> None:
         return min(_timed(lambda: reading(new_request_reader(limits), pieces)) for _ in range(3))
 
     small = elapsed(size)
-    assert elapsed(size * times) < 5 * times * max(small, 50e-6)
+    assert elapsed(size * times) < 10 * times * max(small, 50e-6)
 
 
 def _timed(work: Callable[[], Reading]) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()  # CPU, so that a busy machine changes little
     result = work()
-    took = time.perf_counter() - start
+    took = time.thread_time() - start
     assert not result.fault
     assert result.messages[-1].is_complete
     return took
