@@ -422,7 +422,8 @@ class Exchange:
         self._status = status
         self._finish()
         downstream = self._downstream
-        downstream.send_head(ResponseHead(status, lines, len(body), True), is_last=not self.request_ended)
+        is_last = not self.request_ended or bool(self.head.upgrade)
+        downstream.send_head(ResponseHead(status, lines, len(body), True), is_last=is_last)
         if self.head.method != b"HEAD":
             downstream.send_body(body)
         downstream.send_end(END)

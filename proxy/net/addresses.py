@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -73,7 +74,7 @@ class DestinationPolicy:
         if isinstance(address, IPv6Address):
             address = _embedded(address) or address
         for own, port in self._own:
-            if port == endpoint.port and (own == address or (own.is_unspecified and address.is_loopback)):
+            if port == endpoint.port and (own == address or (own.is_unspecified and _is_local(address))):
                 return True
         if address.is_unspecified:
             return True  # it is this machine, whichever way it is written
@@ -84,6 +85,18 @@ class DestinationPolicy:
         if self._allowed:
             return not any(address.version == network.version and address in network for network in self._allowed)
         return address.is_loopback and not self._loopback
+
+
+def _is_local(address: IPv4Address | IPv6Address) -> bool:
+    """Whether it is one of this machine's: only those can be bound to."""
+    if address.is_loopback:
+        return True
+    try:
+        with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:

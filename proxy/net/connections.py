@@ -71,6 +71,7 @@ class Connections:
         "_metrics",
         "_pool",
         "_tunnels",
+        "_tunnels_end_within_s",
         "is_draining",
         "limits",
         "now_s",
@@ -97,6 +98,7 @@ class Connections:
         self._metrics = metrics
         self._all: set[Connection] = set()
         self._tunnels: set[Connection] = set()
+        self._tunnels_end_within_s = 0.0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -126,9 +128,11 @@ class Connections:
     def add_tunnel(self, connection: Connection) -> None:
         self._tunnels.add(connection)
         self._metrics.tunnels = len(self._tunnels)
+        connection.end_unrouted_tunnel(self._tunnels_end_within_s)  # the table may have changed since its request
 
     def table_swapped(self, within_s: float) -> None:
         """Tunnels that the new table no longer leads where they go end within so many seconds."""
+        self._tunnels_end_within_s = within_s
         for tunnel in list(self._tunnels):
             tunnel.end_unrouted_tunnel(within_s)
 

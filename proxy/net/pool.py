@@ -99,7 +99,7 @@ class Pool:
     def put(self, upstream: H1Upstream) -> None:
         """A connection whose response is complete."""
         address = upstream.address
-        if address.is_gone or len(address.idle) >= _MAX_IDLE:
+        if address.is_gone or upstream not in self._all or len(address.idle) >= _MAX_IDLE:
             upstream.close()
         else:
             address.idle.append(upstream)
@@ -152,18 +152,21 @@ class Pool:
             return errors.DESTINATION_REFUSED
         source = network.source(endpoint)
         loop = asyncio.get_running_loop()
+        upstream = H1Upstream(self, address)
         address.connections += 1
         try:
             async with asyncio.timeout(limit_s):
                 # A protocol without asyncio's base class, so that it can be compiled (`proxy.compiled`).
-                _, upstream = await loop.create_connection(  # type: ignore[type-var]
-                    lambda: H1Upstream(self, address),
+                await loop.create_connection(  # type: ignore[type-var]
+                    lambda: upstream,
                     address.host,
                     endpoint.port,
                     local_addr=(source, 0) if source is not None else None,
                 )
             return upstream
         except OSError as error:  # TimeoutError is one
+            if upstream in self._all:
+                self.lost(upstream)  # closed by the time limit just as it stood, of which uvloop says nothing
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 return errors.OUT_OF_FILES  # our own lack, nobody's failure
             address.failed(self.now_s)
@@ -197,7 +200,7 @@ class Pool:
         """Looks up what was never looked up, all at once."""
         new = [target for target in map(self._target, endpoints) if not target.is_known]
         if new:
-            await asyncio.gather(*map(self._look_up, new))
+            await asyncio.gather(*(asyncio.shield(self._look_up_once(target)) for target in new))
 
     async def _look_up_failing(self, endpoints: Sequence[Endpoint]) -> bool:
         """Whether any of these is a name that was looked up again, since none of its addresses answers."""
@@ -206,18 +209,21 @@ class Pool:
             for target in map(self._target, endpoints)
             if target.expires_s != inf and target.looked_up_s + _LOOK_UP_AGAIN_S <= asyncio.get_running_loop().time()
         ]
-        await asyncio.gather(*map(self._look_up, failing))
+        await asyncio.gather(*(asyncio.shield(self._look_up_once(target)) for target in failing))
         return bool(failing)
 
     def _look_up_soon(self, target: Target) -> None:
         """In the background; until then the addresses of last time serve."""
-        if not target.is_looking_up:
-            target.is_looking_up = True
-            spawn(self._look_up(target), f"looking up {target.endpoint.host}")
+        self._look_up_once(target)
+
+    def _look_up_once(self, target: Target) -> asyncio.Task[None]:
+        """The look-up that is under way, or a new one: all requests that need it share it."""
+        if target.look_up is None or target.look_up.done():
+            target.look_up = spawn(self._look_up(target), f"looking up {target.endpoint.host}")
+        return target.look_up
 
     async def _look_up(self, target: Target) -> None:
         loop = asyncio.get_running_loop()
-        target.is_looking_up = True
         target.looked_up_s = loop.time()
         try:
             async with asyncio.timeout(self._timeouts.connect_timeout_s):
@@ -226,8 +232,6 @@ class Pool:
         except OSError:
             # Nobody could tell, so what was known is kept; a name that was never known counts as one without addresses.
             target.found([address.host for address in target.addresses], loop.time() + _LOOK_UP_AGAIN_S)
-        finally:
-            target.is_looking_up = False
 
     # --- keeping track ---
 

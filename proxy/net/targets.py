@@ -11,6 +11,7 @@ than refused.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from math import inf
 from random import random
@@ -88,14 +89,14 @@ class Address:
 class Target:
     """An endpoint in use. `expires_s`: when its addresses must be looked up again."""
 
-    __slots__ = ("addresses", "endpoint", "expires_s", "is_gone", "is_known", "is_looking_up", "looked_up_s")
+    __slots__ = ("addresses", "endpoint", "expires_s", "is_gone", "is_known", "look_up", "looked_up_s")
 
     def __init__(self, endpoint: Endpoint, *, is_literal: bool, is_gone: bool = False) -> None:
         self.endpoint = endpoint
         self.addresses: list[Address] = []
         self.is_gone = is_gone  # no table names it: its connections end after one request
         self.is_known = False  # looked up at least once
-        self.is_looking_up = False
+        self.look_up: asyncio.Task[None] | None = None  # the last one
         self.looked_up_s = 0.0
         self.expires_s = 0.0
         if is_literal:

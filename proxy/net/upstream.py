@@ -170,6 +170,7 @@ class H1Upstream:
         if not self._request_ended:
             raise ProtocolError(errors.UPSTREAM_INVALID, "101 before the request's end")
         self._is_tunnel = self._response_begun = True
+        self._is_chunked = False  # as the request may have been
         self._request_ended = False  # the other direction of the tunnel
         exchange.response_head(head)
 
@@ -180,7 +181,8 @@ class H1Upstream:
             return
         self._exchange = None
         reader = self._reader
-        if self._keep_alive and self._request_ended and not reader.buf and not reader.eof:
+        is_reusable = self._keep_alive and self._request_ended and not reader.buf and not reader.eof
+        if is_reusable and not self._transport.is_closing():
             reader.start_next()
             if self._pauses:  # the last piece filled the downstream, which waits no more
                 self._pauses = 0

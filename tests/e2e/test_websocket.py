@@ -172,6 +172,28 @@ def test_early_bytes_reach_the_other_side_as_they_are(tmp_path: Path) -> None:
         assert got == early
 
 
+def test_a_tunnel_behind_a_chunked_request(tmp_path: Path) -> None:
+    """Its framing ends with it."""
+    got = b""
+
+    def script(connection: socket.socket, head: bytes) -> None:
+        nonlocal got
+        body = head.partition(b"\r\n\r\n")[2]
+        while not body.endswith(b"0\r\n\r\n"):
+            body += connection.recv(65536)
+        connection.sendall(SWITCHED)
+        while data := connection.recv(65536):
+            got += data
+        connection.sendall(b"the end")
+
+    with before(tmp_path, RawOrigin(script)) as proxy, connected(proxy.port) as client:
+        client.send(get("/", *UPGRADE, "Transfer-Encoding: chunked", method="POST"), b"2\r\nok\r\n0\r\n\r\n")
+        client.send(b"raw")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read_to_end().endswith(b"\r\n\r\nthe end")
+        assert got == b"raw"
+
+
 @pytest.mark.parametrize(
     "lines",
     [

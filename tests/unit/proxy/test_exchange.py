@@ -921,3 +921,12 @@ def test_whether_a_tunnel_is_still_routed() -> None:
     assert script.used[0].is_cancelled
     assert script.down.is_aborted
     assert script.finishes == [("sandbox", "route_removed", 1)]
+
+
+def test_our_own_answer_to_an_upgrade_is_the_last() -> None:
+    """What follows may be meant for the tunnel."""
+    script = Script()
+    head = request_head("baggage: sd-routing-key=gone", *OFFER)
+    head.upgrade = [b"websocket"]
+    script.start(head)
+    assert script.down.is_last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_network
 
 import pytest
@@ -122,6 +123,20 @@ def test_baselines_are_the_operators_own() -> None:
     assert not policy.is_refused("169.254.10.1", box(80))
     assert policy.is_refused("127.0.0.1", box(8080))
     assert policy.is_refused("127.0.0.1", box(81))
+
+
+def test_a_wildcard_listener_by_the_machines_own_address() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("no address but loopback on this machine")
+        own = probe.getsockname()[0]
+    policy = DestinationPolicy()
+    policy.add_own([("0.0.0.0", 8080)])
+    assert policy.is_refused(own, box(8080))
+    assert not policy.is_refused(own, box(8081))
+    assert not policy.is_refused("192.0.2.1", box(8080))
 
 
 def test_all_of_several_listeners() -> None:

@@ -32,6 +32,7 @@ class RecordingConnection:
         self.times: list[float] = []
         self.on_time: Callable[[], None] = lambda: None
         self.ended_at_s = 0.0
+        self.routes_asked: list[float] = []
         self.is_cut = False
 
     def check_time(self, now_s: float) -> None:
@@ -42,6 +43,9 @@ class RecordingConnection:
         now_s = self._connections.now_s
         if now_s >= self.busy_until_s and max(self.active_at_s, self.busy_until_s) < idle_since_s:
             self._end()
+
+    def end_unrouted_tunnel(self, within_s: float) -> None:
+        self.routes_asked.append(within_s)
 
     def cut(self) -> None:
         self.is_cut = True
@@ -199,3 +203,21 @@ def test_no_time_to_drain(shared: Shared) -> None:
     connection = shared.connection()
     assert shared.drain(0).result() is False
     assert connection.is_cut
+
+
+# --- tunnels -------------------------------------------------------------------------------------------------------
+
+
+def test_tunnels_are_asked_when_the_table_changes_and_when_they_open(shared: Shared) -> None:
+    """The table may have changed between the request and its 101."""
+    first, second = shared.connection(), shared.connection()
+    shared.connections.add_tunnel(first)
+    assert first.routes_asked == [0.0]
+    shared.connections.table_swapped(30.0)
+    assert first.routes_asked == [0.0, 30.0]
+    shared.connections.add_tunnel(second)
+    assert second.routes_asked == [30.0]
+    shared.connections.remove(first)
+    shared.connections.table_swapped(20.0)
+    assert (first.routes_asked, second.routes_asked) == ([0.0, 30.0], [30.0, 20.0])
+    assert shared.metrics.tunnels == 1

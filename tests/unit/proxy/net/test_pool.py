@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -373,3 +374,40 @@ def test_a_route_that_went_away_under_a_request_keeps_no_connection(pool: Pool, 
     connect(pool, loop, LITERAL)
     loop.transports[1].receive(TWO)
     assert pool.take([LITERAL]) is not None
+
+
+def test_a_connection_that_is_lost_is_not_pooled(pool: Pool) -> None:
+    """Its last words may be a whole response that would leave it usable."""
+    upstream, transport = idle(pool)
+    assert pool.take([BASELINE]) is upstream
+    transport.lose()
+    pool.put(upstream)
+    assert pool.take([BASELINE]) is None
+
+
+def test_a_connection_that_its_time_limit_ends_as_it_stands(loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop closes it without a word to its protocol."""
+    metrics = Metrics()
+    pool = new_pool(metrics=metrics)
+
+    async def create_connection(factory: Callable[[], H1Upstream], *_: object, **__: object) -> None:
+        FakeTransport(factory())
+        raise TimeoutError
+
+    monkeypatch.setattr(loop, "create_connection", create_connection)
+    script = connect(pool, loop, LITERAL)
+    assert script.down.head is not None
+    assert script.down.head.status == 504
+    assert (metrics.upstream_connections, pool.own_ends) == (0, {})
+    assert pool._target(LITERAL).addresses[0].connections == 0
+
+
+def test_requests_that_need_the_same_name_share_its_look_up(pool: Pool, loop: FakeLoop) -> None:
+    loop.names["box"] = ["10.0.0.1"]
+    scripts = [Script(route_table(NAMED)) for _ in range(3)]
+    for script in scripts:
+        script.start(request_head(TAGGED))
+        pool.connect([NAMED], script.exchange)
+    loop.settle()
+    assert loop.looked_up == ["box"]
+    assert len(loop.transports) == 3
