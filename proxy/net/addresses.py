@@ -40,8 +40,8 @@ def is_address(host: str) -> bool:
 class DestinationPolicy:
     """Refuses the proxy's own listeners, link-local and metadata addresses, and whatever `allowed` does not list.
 
-    `baselines` are the operator's own choice: of them only the proxy's own listeners are refused. `loopback`: whether
-    destinations may be on loopback where `allowed` is empty (a table from a file, SPEC 4).
+    `baselines` are the operator's own choice; one that leads back here is noticed when it arrives (508). `loopback`:
+    whether destinations may be there where `allowed` is empty (a table from a file, SPEC 4).
     """
 
     __slots__ = ("_allowed", "_baselines", "_cache", "_loopback", "_own")
@@ -73,13 +73,13 @@ class DestinationPolicy:
         address = ip_address(host.partition("%")[0])
         if isinstance(address, IPv6Address):
             address = _embedded(address) or address
-        for own, port in self._own:
-            if port == endpoint.port and (own == address or (own.is_unspecified and _is_local(address))):
-                return True
         if address.is_unspecified:
             return True  # it is this machine, whichever way it is written
         if endpoint in self._baselines:
             return False
+        for own, port in self._own:
+            if port == endpoint.port and (own == address or (own.is_unspecified and _is_local(address))):
+                return True
         if address.is_link_local or address.is_multicast or address in _METADATA:
             return True
         if self._allowed:

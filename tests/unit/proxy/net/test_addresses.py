@@ -116,12 +116,13 @@ def test_an_ipv4_address_within_an_ipv6_one(host: str) -> None:
 
 
 def test_baselines_are_the_operators_own() -> None:
-    """Save this proxy's own listeners, which would be a loop."""
+    """One that is this proxy itself is noticed when its connection arrives, and answered with 508 (SPEC 4)."""
     policy = DestinationPolicy([box(80), box(8080)], CIDRS[:1], loopback=False)
     policy.add_own([("127.0.0.1", 8080)])
     assert not policy.is_refused("127.0.0.1", box(80))
     assert not policy.is_refused("169.254.10.1", box(80))
-    assert policy.is_refused("127.0.0.1", box(8080))
+    assert not policy.is_refused("127.0.0.1", box(8080))
+    assert policy.is_refused("127.0.0.1", Endpoint("other", 8080))
     assert policy.is_refused("127.0.0.1", box(81))
 
 
