@@ -27,7 +27,7 @@ $(VENV)/.installed-demo: $(VENV)/.installed demo/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r demo/requirements.txt
 	touch $@
 
-# Half the CPU per request. Where it can't be done (no C compiler), the same modules run as plain Python.
+# 0.7 of the CPU per request. Where it can't be done (no C compiler), the same modules run as plain Python.
 proxy/_compiled/sources.digest: $(VENV)/.installed scripts/compile.py $(SOURCES)
 	$(BIN)/python scripts/compile.py --if-possible
 

@@ -1,4 +1,4 @@
-"""Compiled forms of the hot path's modules, where they were built: the same files, by mypyc, at half the CPU.
+"""Compiled forms of the hot path's modules, where they were built: the same files, by mypyc, at 0.7 of the CPU.
 
 `make compile` puts them into `proxy/_compiled`, beside a digest of the sources they were made from. They are used only
 while that digest is true: after any change to the sources, without them, or with POINTSMAN_PURE_PYTHON set, the

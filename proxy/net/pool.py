@@ -84,7 +84,7 @@ class Pool:
                 return None
             addresses = target.addresses
             if target.expires_s < self.now_s:
-                self._look_up_soon(target)
+                self._look_up_once(target)  # until it is done those of last time serve
         else:
             addresses = self._addresses(endpoints)
         if not addresses:
@@ -183,7 +183,7 @@ class Pool:
             target = self._targets.get(endpoint)
             if target is not None:
                 if target.expires_s < self.now_s:
-                    self._look_up_soon(target)
+                    self._look_up_once(target)  # until it is done those of last time serve
                 found += target.addresses
         return found
 
@@ -198,9 +198,7 @@ class Pool:
 
     async def _look_up_new(self, endpoints: Sequence[Endpoint]) -> None:
         """Looks up what was never looked up, all at once."""
-        new = [target for target in map(self._target, endpoints) if not target.is_known]
-        if new:
-            await asyncio.gather(*(asyncio.shield(self._look_up_once(target)) for target in new))
+        await self._look_up_all([target for target in map(self._target, endpoints) if not target.is_known])
 
     async def _look_up_failing(self, endpoints: Sequence[Endpoint]) -> bool:
         """Whether any of these is a name that was looked up again, since none of its addresses answers."""
@@ -209,12 +207,13 @@ class Pool:
             for target in map(self._target, endpoints)
             if target.expires_s != inf and target.looked_up_s + _LOOK_UP_AGAIN_S <= asyncio.get_running_loop().time()
         ]
-        await asyncio.gather(*(asyncio.shield(self._look_up_once(target)) for target in failing))
+        await self._look_up_all(failing)
         return bool(failing)
 
-    def _look_up_soon(self, target: Target) -> None:
-        """In the background; until then the addresses of last time serve."""
-        self._look_up_once(target)
+    async def _look_up_all(self, targets: Sequence[Target]) -> None:
+        """At once; whoever gives up waiting ends no look-up that others wait for."""
+        if targets:
+            await asyncio.gather(*(asyncio.shield(self._look_up_once(target)) for target in targets))
 
     def _look_up_once(self, target: Target) -> asyncio.Task[None]:
         """The look-up that is under way, or a new one: all requests that need it share it."""

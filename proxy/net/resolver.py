@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from aiodns import DNSResolver
 
-# A TTL of 0 forbids caching; a second is what connections that are kept alive make of it anyway.
+# A TTL of 0 forbids caching (and is what /etc/hosts gives); a second is what kept connections make of it anyway.
 _LEAST_TTL_S: Final = 1.0
 # However long a TTL is, a change is noticed in this time.
 _MOST_TTL_S: Final = 300.0
-# /etc/hosts has no TTL; it is read again after this.
 _TIMEOUT_S: Final = 2.0
 _TRIES: Final = 3
 
@@ -39,7 +38,7 @@ class Resolver:
         self._asks: DNSResolver | None = None
 
     async def look_up(self, host: str) -> tuple[list[str], float]:
-        """The addresses of a name, IPv4 first, and how many seconds they hold. None: there is no such name.
+        """The addresses of a name, IPv4 first, and how many seconds they hold; none if there is no such name.
 
         Raises: LookUpFailed if nobody could tell.
         """

@@ -42,10 +42,10 @@ class Address:
         "is_spare",
     )
 
-    def __init__(self, endpoint: Endpoint, host: str, *, is_spare: bool = False) -> None:
+    def __init__(self, endpoint: Endpoint, host: str) -> None:
         self.endpoint = endpoint
         self.host = host
-        self.is_spare = is_spare  # IPv6 where there is IPv4: most likely the same place, so only if the others fail
+        self.is_spare = False  # IPv6 where there is IPv4: most likely the same place, so only if the others fail
         self.idle: list[H1Upstream] = []
         self.connections = 0  # open ones, idle ones among them, and those that are being made
         self.aside_until_s = 0.0

@@ -285,7 +285,7 @@ def test_connections_to_an_address_that_left_its_name_end(pool: Pool, loop: Fake
     connect(pool, loop)
     idle_one, busy = loop.transports
     loop.names["box"] = ["10.0.0.2"]
-    pool._look_up_soon(pool._target(NAMED))
+    pool._look_up_once(pool._target(NAMED))
     loop.settle()
     assert (idle_one.ending, busy.ending) == ("close", "open")
     busy.receive(TWO)
