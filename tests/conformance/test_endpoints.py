@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.support.client import Response, ask, get
 from tests.support.origin import Origin, running
 from tests.support.proxy import KEY, Proxy, route, run_proxy, table
@@ -26,13 +24,6 @@ BACK_WITHIN_S = 5.0
 
 def outcome(response: Response) -> tuple[int, str, str]:
     return response.status, response.origin, response.decision
-
-
-@pytest.fixture
-def baseline() -> Iterator[Origin]:
-    origin = Origin("baseline")
-    with running(origin):
-        yield origin
 
 
 @contextlib.contextmanager

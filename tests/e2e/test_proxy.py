@@ -19,20 +19,6 @@ TAGGED = f"baggage: sd-routing-key={KEY}"
 
 
 @pytest.fixture
-def baseline() -> Iterator[Origin]:
-    origin = Origin("baseline")
-    with running(origin):
-        yield origin
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Origin]:
-    origin = Origin("sandbox")
-    with running(origin):
-        yield origin
-
-
-@pytest.fixture
 def proxy(tmp_path: Path, baseline: Origin, sandbox: Origin) -> Iterator[Proxy]:
     document = table(
         route(KEY, [sandbox.port]),

@@ -23,20 +23,6 @@ UPLOAD = b"u" * 3000
 
 
 @pytest.fixture
-def baseline() -> Iterator[Origin]:
-    origin = Origin("baseline")
-    with running(origin):
-        yield origin
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Origin]:
-    origin = Origin("sandbox")
-    with running(origin):
-        yield origin
-
-
-@pytest.fixture
 def proxy(tmp_path: Path, baseline: Origin, sandbox: Origin) -> Iterator[Proxy]:
     document = table(route(KEY, [sandbox.port]), version="first")
     with run_proxy(tmp_path, baseline.port, document=document, flags=DECISIONS) as proxy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tests.support import dns
 from tests.support.client import Client, ask, connected, get
 from tests.support.origin import Origin, Received, running
 from tests.support.proxy import KEY, Proxy, run_proxy, table
+from tests.support.waiting import until
 
 TAGGED = get("/", f"baggage: sd-routing-key={KEY}")
 
@@ -25,13 +26,6 @@ def to(*destinations: tuple[str, int], version: str = "1") -> dict[str, object]:
     baseline = {"kind": "Deployment", "namespace": "hotrod", "name": "location"}
     mappings = [{"port": 8081, "destinations": hosts}]
     return table({"routingKey": KEY, "sandbox": "pr-1", "baseline": baseline, "mappings": mappings}, version=version)
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 8.0) -> None:
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.02)
 
 
 class Addressed(Origin):
@@ -81,7 +75,7 @@ def test_a_name_is_looked_up_again_when_its_time_is_over(tmp_path: Path, several
         with run_proxy(tmp_path, first.port, document=document, flags=asking(zone)) as proxy:
             assert ask(proxy.port, TAGGED).origin == first.name
             zone.names["box.test"] = [second.name]
-            eventually(lambda: ask(proxy.port, TAGGED).origin == second.name)
+            until(lambda: ask(proxy.port, TAGGED).origin == second.name, within_s=8)
             assert origins(proxy, 10) == {second.name: 10}
 
 
@@ -106,7 +100,7 @@ def test_an_address_that_does_not_answer(tmp_path: Path, several: list[Addressed
                         seen.update(client.read().origin for client in clients)
                     return seen[dead.name] > 3
 
-                eventually(is_back, 20)
+                until(is_back, within_s=20)
 
 
 def test_a_name_that_nobody_knows(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,18 +20,12 @@ from websockets.sync.server import ServerConnection, serve
 from tests.support.client import Client, ask, connected, get
 from tests.support.origin import Origin, RawOrigin, running, says
 from tests.support.proxy import KEY, WORKLOAD, Proxy, route, run_proxy, table
+from tests.support.waiting import until
 from tests.support.websocket import EchoOrigin, Said, WebSocket, connect
 
 TAG = ("baggage", f"sd-routing-key={KEY}")
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> None:
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.01)
 
 
 @contextlib.contextmanager
@@ -125,10 +119,10 @@ def test_routed_like_any_request(tmp_path: Path) -> None:
             assert tagged.response.headers["x-origin"] == "sandbox"
             assert tagged.response.headers["pointsman-decision"] == "sandbox=local-location; reason=route"
             assert sandbox.requests[0].headers["pointsman-hop"] == WORKLOAD
-            eventually(lambda: proxy.metric("pointsman_tunnels") == 2)
+            until(lambda: proxy.metric("pointsman_tunnels") == 2)
         with pytest.raises(ConnectionError, match="424"):
             connect(proxy.port, ("baggage", "sd-routing-key=gonekey"))
-        eventually(lambda: proxy.metric("pointsman_tunnels") == 0)
+        until(lambda: proxy.metric("pointsman_tunnels") == 0)
         sample = 'pointsman_requests_total{reason="route",route="sandbox",sandbox="local-location",status="1xx"}'
         assert proxy.metric(sample) == 1
 
@@ -262,7 +256,7 @@ def test_the_client_ends_its_side_first(tmp_path: Path) -> None:
         client.send(get("/", *UPGRADE), b"all")
         client.socket.shutdown(socket.SHUT_WR)
         assert client.read_to_end().endswith(b"\r\n\r\nheard all")
-        eventually(lambda: proxy.metric("pointsman_tunnels") == 0)
+        until(lambda: proxy.metric("pointsman_tunnels") == 0)
 
 
 def test_the_server_ends_its_side_first(tmp_path: Path) -> None:
@@ -282,8 +276,8 @@ def test_the_server_ends_its_side_first(tmp_path: Path) -> None:
         time.sleep(0.1)
         client.send(b"talking")
         client.socket.shutdown(socket.SHUT_WR)
-        eventually(lambda: heard == b"still talking")
-        eventually(lambda: proxy.metric("pointsman_tunnels") == 0)
+        until(lambda: heard == b"still talking")
+        until(lambda: proxy.metric("pointsman_tunnels") == 0)
 
 
 def test_the_servers_last_words_arrive_though_it_hears_no_more(tmp_path: Path) -> None:
@@ -338,7 +332,7 @@ def test_a_server_that_dies(tmp_path: Path) -> None:
         with pytest.raises(ConnectionResetError):
             while client.socket.recv(65536):
                 pass
-        eventually(lambda: "upstream_truncated" in proxy.page("/metrics")[1].decode())
+        until(lambda: "upstream_truncated" in proxy.page("/metrics")[1].decode())
 
 
 def test_silence_ends_a_tunnel(tmp_path: Path) -> None:
@@ -401,13 +395,13 @@ def test_a_route_that_leaves_takes_its_tunnels_along(tmp_path: Path) -> None:
             proxy.set_table(table(route("other", [sandbox.port], sandbox="other"), version="2"))
             leaving.send(Frame(TEXT, b"a moment"))
             assert leaving.hear(1) == [("TEXT", True, b"a moment")]
-            eventually(lambda: ended(leaving))
+            until(lambda: ended(leaving))
             for end in (staying, plain):
                 end.send(Frame(TEXT, b"here"))
                 assert end.hear(1) == [("TEXT", True, b"here")]
             assert "route_removed" in proxy.page("/metrics")[1].decode()
             proxy.set_table(table(route("other", [baseline.port], sandbox="other"), version="3"))  # re-pointed
-            eventually(lambda: ended(staying))
+            until(lambda: ended(staying))
             assert not ended(plain)
 
 
@@ -441,7 +435,7 @@ def test_a_slow_side_stops_the_other(tmp_path: Path, direction: str) -> None:
             go.set()
             sender.join(20)
             client.socket.shutdown(socket.SHUT_WR)
-            eventually(lambda: got == size, 20)
+            until(lambda: got == size, within_s=20)
         else:
             time.sleep(0.5)
             assert proxy.rss_bytes() - rss < 8_000_000
