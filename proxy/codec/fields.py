@@ -7,6 +7,7 @@ names come from strangers.
 
 Most lines of most heads were in the head before (User-Agent, Accept, Server). `FieldKinds.lines` maps whole lines, met
 and found good, to their kind, which saves taking them apart. Only lines whose name tends to repeat its value get in.
+`FieldKinds.representations` is the same for HTTP/2: what stands in a field block, to the line that it means.
 """
 
 from __future__ import annotations
@@ -37,6 +38,16 @@ KEY: Final = 11
 DECISION: Final = 12
 # Ordinary, and the same line is likely to come again.
 REPEATING: Final = 13
+# In HTTP/2 alone. Its pseudo-header fields (RFC 9113 section 8.3), and what gRPC wants to be looked at.
+PSEUDO_METHOD: Final = 14
+PSEUDO_SCHEME: Final = 15
+PSEUDO_AUTHORITY: Final = 16
+PSEUDO_PATH: Final = 17
+PSEUDO_PROTOCOL: Final = 18
+PSEUDO_STATUS: Final = 19
+CONTENT_TYPE: Final = 20
+GRPC_STATUS: Final = 21
+COOKIE: Final = 22
 
 _FRAMING: Final = {
     b"host": HOST,
@@ -57,6 +68,24 @@ _REQUEST: Final = {
 }
 _RESPONSE: Final = {name: kind for name, kind in _FRAMING.items() if kind is not HOST}
 
+_HTTP2: Final = {
+    b"content-type": CONTENT_TYPE,
+    b"grpc-status": GRPC_STATUS,
+    b"grpc-encoding": REPEATING,
+    b"grpc-accept-encoding": REPEATING,
+}
+_HTTP2_REQUEST: Final = {
+    **_REQUEST,
+    **_HTTP2,
+    b":method": PSEUDO_METHOD,
+    b":scheme": PSEUDO_SCHEME,
+    b":authority": PSEUDO_AUTHORITY,
+    b":path": PSEUDO_PATH,
+    b":protocol": PSEUDO_PROTOCOL,
+    b"cookie": COOKIE,
+}
+_HTTP2_RESPONSE: Final = {**_RESPONSE, **_HTTP2, b":status": PSEUDO_STATUS}
+
 # RFC 9110 section 6.5.1: a trailer must not change framing, routing or the target; such fields are dropped.
 _NEVER_TRAILERS: Final = frozenset({*_REQUEST, b"trailer", b"content-encoding", b"content-type", b"content-range"})
 
@@ -69,26 +98,51 @@ _REPEATING: Final = (
 
 _REMEMBERED_AT_MOST: Final = 2048
 _LINES_AT_MOST: Final = 1024
-_LINE_BYTES_AT_MOST: Final = 256
+LINE_BYTES_AT_MOST: Final = 256
+
+# Kinds whose lines `remember_representation` takes, as bits.
+_REMEMBERED: Final = sum(
+    1 << kind for kind in (HOST, CONTENT_LENGTH, TE, *range(REPEATING, GRPC_STATUS + 1))
+)  # not COOKIE: one per user
+
+
+class FieldLine:
+    """One field of HTTP/2. Shared between heads, so never changed."""
+
+    __slots__ = ("kind", "name", "raw", "value")
+
+    def __init__(self, raw: bytes, name: bytes, value: bytes, kind: int) -> None:
+        self.raw = raw  # its representation; refers to no dynamic table, so it may be sent on any connection
+        self.name = name
+        self.value = value
+        self.kind = kind
 
 
 class FieldKinds(dict[bytes, int]):
-    """Kind by name as spelled; one access, no allocation for names met before."""
+    """Kind by name as spelled; one access, no allocation for names met before.
 
-    __slots__ = ("_kinds", "_reason", "lines")
+    `lowercase`: names are as HTTP/2 spells them (RFC 9113 section 8.2.1), any other is refused.
+    """
 
-    def __init__(self, kinds: dict[bytes, int], reason: Reason) -> None:
+    __slots__ = ("_kinds", "_lowercase", "_reason", "lines", "representations")
+
+    def __init__(self, kinds: dict[bytes, int], reason: Reason, *, lowercase: bool = False) -> None:
         kinds = {**dict.fromkeys(_REPEATING, REPEATING), **kinds}
         super().__init__(kinds)
         self._kinds = kinds
         self._reason = reason
+        self._lowercase = lowercase
         self.lines: dict[bytes, int] = {}
-        for name, kind in kinds.items():
-            self[b"-".join(part.capitalize() for part in name.split(b"-"))] = kind
+        self.representations: dict[bytes, FieldLine] = {}
+        if not lowercase:
+            for name, kind in kinds.items():
+                self[b"-".join(part.capitalize() for part in name.split(b"-"))] = kind
 
     def __missing__(self, name: bytes) -> int:
         if not TOKEN.fullmatch(name):
             raise ProtocolError(self._reason, f"a field name that is no token: {name[:40]!r}")
+        if self._lowercase and name != name.lower():
+            raise ProtocolError(self._reason, f"a field name with capitals: {name[:40]!r}")
         kind = self._kinds.get(name.lower(), ORDINARY)
         if len(self) < _REMEMBERED_AT_MOST:
             self[name] = kind
@@ -96,10 +150,17 @@ class FieldKinds(dict[bytes, int]):
 
     def remember(self, line: bytes, kind: int) -> None:
         """This line is good and of this kind. Its head must have been free of control characters."""
-        if len(line) <= _LINE_BYTES_AT_MOST:
+        if len(line) <= LINE_BYTES_AT_MOST:
             if len(self.lines) >= _LINES_AT_MOST:
                 self.lines.clear()
             self.lines[line] = kind
+
+    def remember_representation(self, line: FieldLine, kind: int) -> None:
+        """This line is good and its name of this kind; kept if such lines tend to come again."""
+        if _REMEMBERED >> kind & 1 and len(line.raw) <= LINE_BYTES_AT_MOST:
+            if len(self.representations) >= _LINES_AT_MOST:
+                self.representations.clear()
+            self.representations[line.raw] = line
 
 
 def request_kinds(reason: Reason, key_headers: Iterable[bytes] = ()) -> FieldKinds:
@@ -113,6 +174,17 @@ def response_kinds(reason: Reason, *, replace_decision: bool = False) -> FieldKi
     return FieldKinds(kinds, reason)
 
 
+def http2_request_kinds(reason: Reason, key_headers: Iterable[bytes] = ()) -> FieldKinds:
+    """`request_kinds` for HTTP/2."""
+    return FieldKinds({**_HTTP2_REQUEST, **dict.fromkeys(key_headers, KEY)}, reason, lowercase=True)
+
+
+def http2_response_kinds(reason: Reason, *, replace_decision: bool = False) -> FieldKinds:
+    """`response_kinds` for HTTP/2."""
+    kinds = {**_HTTP2_RESPONSE, b"pointsman-decision": DECISION} if replace_decision else dict(_HTTP2_RESPONSE)
+    return FieldKinds(kinds, reason, lowercase=True)
+
+
 def is_dropped_trailer(name: bytes, kinds: FieldKinds) -> bool:
     """Whether a trailer of this (checked) name is dropped: framing, routing, host, and the configured key headers."""
-    return kinds[name] not in (ORDINARY, REPEATING) or name.lower() in _NEVER_TRAILERS
+    return kinds[name] not in (ORDINARY, REPEATING, GRPC_STATUS, COOKIE) or name.lower() in _NEVER_TRAILERS
