@@ -44,7 +44,8 @@ def _refuse(faults: Sequence[str]) -> int:
 
 async def _run(settings: Settings) -> int:
     from proxy.admin import Admin
-    from proxy.codec.fields import request_kinds, response_kinds
+    from proxy.codec.edits import prepared
+    from proxy.codec.fields import http2_request_kinds, http2_response_kinds, request_kinds, response_kinds
     from proxy.codec.h1.reader import HeadLimits
     from proxy.exchange import Port
     from proxy.net.addresses import DestinationPolicy
@@ -104,13 +105,22 @@ async def _run(settings: Settings) -> int:
     limits = HeadLimits(settings.limits.max_head_bytes, settings.limits.max_fields)
     pool = Pool(
         response_kinds(errors.UPSTREAM_INVALID, replace_decision=settings.decision_header),
+        http2_response_kinds(errors.UPSTREAM_INVALID, replace_decision=settings.decision_header),
         limits,
         settings.timeouts,
         metrics,
         network,
     )
-    kinds = request_kinds(errors.BAD_REQUEST, settings.keys.headers)
-    connections = Connections(kinds, limits, room.max_connections, settings.timeouts, pool, metrics)
+    connections = Connections(
+        request_kinds(errors.BAD_REQUEST, settings.keys.headers),
+        http2_request_kinds(errors.BAD_REQUEST, settings.keys.headers),
+        limits,
+        room.max_connections,
+        settings.limits.max_streams,
+        settings.timeouts,
+        pool,
+        metrics,
+    )
     reader = KeyReader(settings.keys)
     decider = Decider(settings.workload, settings.policy)
 
@@ -118,7 +128,7 @@ async def _run(settings: Settings) -> int:
         return Port(
             number=listener.workload_port,
             baseline=(listener.baseline,),
-            hop_line=b"pointsman-hop: %b" % str(settings.workload).encode(),
+            hop=prepared(b"pointsman-hop", str(settings.workload).encode()),
             reader=reader,
             decider=decider,
             tables=tables,
@@ -127,6 +137,7 @@ async def _run(settings: Settings) -> int:
             failure_to_baseline=settings.sandbox_failure_to_baseline,
             decision_field=settings.decision_header,
             appends_forwarded=settings.appends_forwarded,
+            baseline_version=settings.baseline_version,
         )
 
     def table_swapped() -> None:

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from proxy import flags
 from proxy.options import Values, asks_for_help, help_rows, markdown_rows, read_options
-from proxy.routing.decision import Policy
+from proxy.routing.decision import VERSIONS, Policy
 from proxy.routing.key import KeySettings
 from proxy.routing.names import Endpoint, Workload
 
@@ -57,6 +57,7 @@ class Limits:
     max_head_bytes: int
     max_fields: int
     max_connections: int
+    max_streams: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Settings:
     destination_allow: tuple[IPv4Network | IPv6Network, ...]
     upstream_source: str | None
     appends_forwarded: bool
+    baseline_version: int
     dns_servers: tuple[str, ...]
     decision_header: bool
     drain: DrainSettings
@@ -118,6 +120,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         destination_allow=values.present(flags.DESTINATION_ALLOW),
         upstream_source=next(iter(values.present(flags.UPSTREAM_SOURCE)), None),
         appends_forwarded=values.one(flags.FORWARDED) == "append",
+        baseline_version=VERSIONS[values.one(flags.BASELINE_PROTOCOL)],
         dns_servers=values.present(flags.DNS_SERVER),
         decision_header=values.one(flags.DECISION_HEADER),
         drain=DrainSettings(values.one(flags.DRAIN_DELAY), values.one(flags.DRAIN_TIMEOUT)),
@@ -134,6 +137,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
             max_head_bytes=values.one(flags.MAX_HEAD_BYTES),
             max_fields=values.one(flags.MAX_FIELDS),
             max_connections=values.one(flags.MAX_CONNECTIONS),
+            max_streams=values.one(flags.MAX_STREAMS),
         ),
         origins=Origins(*map(values.origin, (flags.LISTEN, flags.TABLE, flags.ADMIN))),
     )

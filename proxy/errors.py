@@ -51,7 +51,8 @@ class Reason:
         return self.name
 
 
-_FAILED_PRECONDITION: Final = 9
+GRPC_DEADLINE_EXCEEDED: Final = 4
+GRPC_UNAVAILABLE: Final = 14
 _DENIED: Final = "http_request_denied"
 
 # --- decisions: forwarded ------------------------------------------------------------------------------------------
@@ -115,6 +116,12 @@ UPSTREAM_TRUNCATED: Final = Reason(
     0,
     "http_response_incomplete",
     "the upstream broke off after its response head; the downstream was reset or closed",
+)
+UPSTREAM_REFUSED: Final = Reason(
+    "upstream_refused", Side.UPSTREAM, 503, "connection_terminated", "the upstream takes no more requests (HTTP/2)"
+)
+UPGRADE_REFUSED: Final = Reason(
+    "upgrade_refused", Side.UPSTREAM, 502, "http_upgrade_failed", "the upstream's HTTP/2 has no extended CONNECT"
 )
 DESTINATION_REFUSED: Final = Reason(
     "destination_refused",

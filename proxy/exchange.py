@@ -28,16 +28,21 @@ from time import perf_counter
 from typing import Final, Protocol
 
 from proxy import errors
-from proxy.codec.events import END, NO_BODY, End, RequestHead, ResponseHead
-from proxy.codec.lines import replace_host, with_forwarded, with_one_line
+from proxy.answers import grpc_head, grpc_lines, grpc_timeout_s, own_head
+from proxy.codec.edits import append_forwarded, prepared, set_host, set_one_line
+from proxy.codec.events import END, NO_BODY, End, Prepared, RequestHead, ResponseHead
 from proxy.errors import Reason, Side
 from proxy.routing.baggage import joined_lines
-from proxy.routing.decision import Decider, Decision, decision_text
+from proxy.routing.decision import AS_IT_CAME, HTTP2, Decider, Decision, decision_text
 from proxy.routing.key import KeyReader, KeyReading
 from proxy.routing.names import Endpoint
 from proxy.routing.view import WorkloadView
 from proxy.telemetry.metrics import Metrics
 
+# No HTTP/2 error code is known.
+NO_CODE: Final = -1
+# So many bytes of a request's body are kept until the upstream answers, for the case that it refuses the stream unread.
+_MAX_REPLAY: Final = 65536
 # RFC 9110 section 9.2.2
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
 
@@ -59,8 +64,11 @@ class Downstream(Protocol):
     def flush(self) -> None:
         """What was sent goes out now; called once when the upstream has said all that it has to say for now."""
 
-    def abort(self) -> None:
-        """The response can't be completed: the stream ends so that nobody takes it for complete."""
+    def abort(self, code: int = NO_CODE) -> None:
+        """The response can't be completed: the stream ends so that nobody takes it for complete.
+
+        `code`: the HTTP/2 error code with which the upstream ended its stream.
+        """
 
     def pause_reading(self) -> None: ...
 
@@ -99,10 +107,10 @@ class Upstream(Protocol):
 class UpstreamPool(Protocol):
     """Connections to endpoints; which of several, and to which of its addresses, is the pool's choice."""
 
-    def take(self, endpoints: Sequence[Endpoint]) -> Upstream | None:
-        """An idle connection, or None."""
+    def take(self, endpoints: Sequence[Endpoint], *, is_http2: bool) -> Upstream | None:
+        """An idle connection that speaks this version, or room on a shared one; or None."""
 
-    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange) -> None:
+    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange, *, is_http2: bool) -> None:
         """Makes a new connection, trying each address once. Calls `exchange.attempt_failed` for those that fail, and in
         the end `exchange.connected` or `exchange.connect_failed`."""
 
@@ -120,7 +128,7 @@ class Port:
 
     number: int
     baseline: tuple[Endpoint, ...]
-    hop_line: bytes
+    hop: Prepared
     reader: KeyReader
     decider: Decider
     tables: Tables
@@ -129,6 +137,7 @@ class Port:
     failure_to_baseline: bool
     decision_field: bool
     appends_forwarded: bool = False
+    baseline_version: int = AS_IT_CAME
 
 
 class Exchange:
@@ -138,10 +147,15 @@ class Exchange:
         "_attempt_reason",
         "_attempts",
         "_downstream",
+        "_end",
         "_endpoints",
+        "_grpc_status",
+        "_is_http2",
         "_is_waiting",
         "_port",
         "_reading",
+        "_replay",
+        "_replay_bytes",
         "_response_ended",
         "_started_s",
         "_status",
@@ -166,6 +180,11 @@ class Exchange:
         self._attempts = 0
         self._attempt_reason = errors.SANDBOX_UNREACHABLE
         self._response_ended = False  # of a tunnel, while the other direction is still open
+        self._is_http2 = False  # towards the upstream
+        self._replay: list[bytes] = []  # what was sent of the body, towards HTTP/2, until the upstream answers
+        self._replay_bytes = 0  # _TOO_LONG: it was too much to keep
+        self._end = END
+        self._grpc_status = _GRPC_UNKNOWN  # a call that ends without a status
         self.is_over = False
 
     # --- the request ---
@@ -190,26 +209,32 @@ class Exchange:
         if len(head.tracestate) > 1:
             self._join(b"tracestate", head.tracestate)
         if port.appends_forwarded:
-            head.lines = with_forwarded(head.lines, self._downstream.peer)
-        decision = self.decision
-        self._endpoints: Sequence[Endpoint]
-        if decision.mapping is None:
-            self._endpoints = port.baseline
-        else:
-            self._endpoints = decision.destinations
-            head.lines.append(port.hop_line)
+            append_forwarded(head, self._downstream.peer)
+        if self.decision.mapping is not None:
+            head.append(port.hop)
         self._forward()
 
     def _forward(self) -> None:
-        pool = self._port.pool
-        upstream = pool.take(self._endpoints)
+        decision, port = self.decision, self._port
+        self._endpoints: Sequence[Endpoint]
+        if decision.mapping is None:
+            self._endpoints = port.baseline
+            version = port.baseline_version
+        else:
+            self._endpoints = decision.destinations
+            version = decision.version
+        self._is_http2 = self.head.is_http2 if version == AS_IT_CAME else version == HTTP2
+        upstream = port.pool.take(self._endpoints, is_http2=self._is_http2)
         if upstream is not None:
             self._send_head(upstream)
-            return
+        else:
+            self._connect()
+
+    def _connect(self) -> None:
         if not self.request_ended and not self._is_waiting:
             self._is_waiting = True
             self._downstream.pause_reading()
-        pool.connect(self._endpoints, self)
+        self._port.pool.connect(self._endpoints, self, is_http2=self._is_http2)
 
     def _join(self, name: bytes, values: Sequence[bytes]) -> None:
         """Several lines become one, since some SDKs read only the first (SPEC 4); counted where that is too long."""
@@ -217,7 +242,7 @@ class Exchange:
         if joined is None:
             self._port.metrics.lines_not_joined += 1
         else:
-            self.head.lines = with_one_line(self.head.lines, name, joined)
+            set_one_line(self.head, name, joined)
 
     def connected(self, upstream: Upstream) -> None:
         """A new connection stands. Not called when the exchange `is_over`."""
@@ -227,18 +252,38 @@ class Exchange:
         self._upstream = upstream
         self.endpoint = upstream.endpoint
         if self.decision.rewrites_host or not self.head.host:
-            self.head.lines = replace_host(self.head.lines, str(self.endpoint).encode())
+            set_host(self.head, str(self.endpoint).encode())
         upstream.send_head(self.head, self)
+        if self._replay or self._attempts:
+            self._send_again(upstream)
         if self._is_waiting:
             self._is_waiting = False
             self._downstream.resume_reading()
 
+    def _send_again(self, upstream: Upstream) -> None:
+        """What another upstream refused unread."""
+        for data in self._replay:
+            upstream.send_body(data)
+        if self.request_ended and self.head.body != NO_BODY:
+            upstream.send_end(self._end)
+
     def request_body(self, data: bytes) -> None:
+        if self._is_http2 and self._replay_bytes != _TOO_LONG:
+            self._keep(data)
         if self._upstream is not None:
             self._upstream.send_body(data)
 
+    def _keep(self, data: bytes) -> None:
+        self._replay_bytes += len(data)
+        if self._status or self._replay_bytes > _MAX_REPLAY:
+            self._replay_bytes = _TOO_LONG
+            self._replay = []
+        else:
+            self._replay.append(data)
+
     def request_end(self, end: End) -> None:
         self.request_ended = True
+        self._end = end
         if self._upstream is not None:
             self._upstream.send_end(end)
         if self._response_ended:
@@ -253,8 +298,9 @@ class Exchange:
             self._downstream.send_interim(head)
             return
         self._status = status
+        self._grpc_status = head.grpc_status if head.grpc_status >= 0 else _GRPC_UNKNOWN
         if self._port.decision_field:
-            head.lines.append(self._decision_line())
+            head.append(self._decision_field())
         if status == 101:
             self.request_ended = False  # what comes from now on is not HTTP, in either direction
             self._downstream.send_head(head)
@@ -271,6 +317,8 @@ class Exchange:
         if self._status == 101 and not self.request_ended:
             self._response_ended = True
         else:
+            if end.grpc_status >= 0:
+                self._grpc_status = end.grpc_status
             self._finish()
         self._downstream.send_end(end)
 
@@ -280,7 +328,10 @@ class Exchange:
     def _finish(self) -> None:
         self.is_over = True
         self._upstream = None
-        self._port.metrics.finished(self.decision, self.reason, self._status, perf_counter() - self._started_s)
+        metrics = self._port.metrics
+        metrics.finished(self.decision, self.reason, self._status, perf_counter() - self._started_s)
+        if self.head.is_grpc:
+            metrics.grpc_finished(self.decision, self._grpc_status)
 
     # --- backpressure ---
 
@@ -314,13 +365,13 @@ class Exchange:
             reason = self._attempt_reason
         if reason not in _NOT_THE_SANDBOX and self._may_fall_back():
             self._fall_back(_UNREACHABLE_BASELINE)
-            self._endpoints = self._port.baseline
             self._forward()
         else:
             self._fail(reason)
 
-    def upstream_failed(self, reason: Reason) -> None:
-        """The connection broke, or what came over it was no answer. `reason` says which."""
+    def upstream_failed(self, reason: Reason, code: int = NO_CODE) -> None:
+        """The connection broke, or what came over it was no answer. `reason` says which; `code` is the HTTP/2 error
+        code with which the upstream ended the stream, if it did."""
         if self.is_over:
             return
         upstream = self._upstream
@@ -330,15 +381,24 @@ class Exchange:
             self._finish()  # of a tunnel: the upstream had said all, and does not hear the rest
             self._downstream.send_end(END)
         elif self._status:
-            self.reason = errors.UPSTREAM_TRUNCATED
-            self._finish()
-            self._downstream.abort()
-        elif reason is errors.UPSTREAM_CLOSED and upstream is not None and self._may_retry(upstream):
+            self._truncate(code)
+        elif upstream is not None and self._may_retry(upstream, reason):
             self._attempts += 1
             self._port.metrics.upstream_retries += 1
-            self._port.pool.connect(self._endpoints, self)
+            self._connect()
         else:
             self._fail(reason)
+
+    def _truncate(self, code: int) -> None:
+        """The response broke off. A gRPC call still gets a status, unless the upstream ended its stream with a code."""
+        self.reason = errors.UPSTREAM_TRUNCATED
+        if self.head.is_grpc and self._status != 101 and code == NO_CODE:
+            self._grpc_status = self.reason.grpc_status
+            self._finish()
+            self._downstream.send_end(End(grpc_lines(self._grpc_status, self.reason, self._details())))
+        else:
+            self._finish()
+            self._downstream.abort(code)
 
     def downstream_failed(self, reason: Reason = errors.DOWNSTREAM_CLOSED) -> None:
         """The downstream left, or broke the rules in the middle of its body: both connections die (CHECKLIST 4, 6)."""
@@ -346,6 +406,7 @@ class Exchange:
             return
         upstream = self._upstream
         self.reason = reason
+        self._grpc_status = reason.grpc_status
         self._finish()
         if upstream is not None:
             upstream.cancel()
@@ -380,14 +441,18 @@ class Exchange:
             upstream.cancel()
         self._fail(errors.UPSTREAM_TIMEOUT if self.request_ended else errors.REQUEST_TIMEOUT)
 
-    def _may_retry(self, upstream: Upstream) -> bool:
-        """Once, where a pooled connection turned out stale under an idempotent request without a body.
+    def _may_retry(self, upstream: Upstream, reason: Reason) -> bool:
+        """What the upstream said it did not process, as long as all of it is still here; and, once, where a pooled
+        connection turned out stale under an idempotent request without a body.
 
-        Spec: RFC 9110 section 9.2.2, RFC 9112 section 9.3.1. Whatever else was sent may have been executed.
+        Spec: RFC 9113 section 8.7; RFC 9110 section 9.2.2, RFC 9112 section 9.3.1. Whatever else was sent may have been
+        executed.
         """
-        return (
-            upstream.is_reused and self._attempts == 0 and self.head.body == NO_BODY and self.head.method in _IDEMPOTENT
-        )
+        if reason is errors.UPSTREAM_REFUSED:
+            return self._attempts < _MAX_ATTEMPTS and self._replay_bytes != _TOO_LONG
+        if reason is not errors.UPSTREAM_CLOSED or self._attempts or not upstream.is_reused:
+            return False
+        return self.head.body == NO_BODY and self.head.method in _IDEMPOTENT
 
     def _may_fall_back(self) -> bool:
         """`--on-sandbox-failure baseline`: only before any byte was sent, never for strict requests (SPEC 4)."""
@@ -395,8 +460,7 @@ class Exchange:
         return may and self.decision.mapping is not None
 
     def _fall_back(self, decision: Decision) -> None:
-        hop_line = self._port.hop_line
-        self.head.lines = [line for line in self.head.lines if line is not hop_line]
+        self.head.take_out(self._port.hop)
         self.decision = decision
         self.reason = decision.reason
 
@@ -414,19 +478,32 @@ class Exchange:
             if self.is_over:
                 return  # the body that waited was bad, and has been answered
         reason = self.reason
-        strict = b" (the request is strict)" if self._reading.strict and status == errors.STRICT_STATUS else b""
-        body = b"pointsman: %b: %b%b\n" % (reason.name.encode(), reason.text.encode(), strict)
-        lines = own_lines(status, reason, self._details(), body)
+        strict = " (the request is strict)" if self._reading.strict and status == errors.STRICT_STATUS else ""
+        is_grpc = self.head.is_grpc
+        if is_grpc:
+            self._grpc_status = self._grpc_status_of(status)
+            body = b""
+            head = grpc_head(self._grpc_status, reason, self._details(), strict)
+        else:
+            body = f"pointsman: {reason}: {reason.text}{strict}\n".encode()
+            head = own_head(status, reason, self._details(), body)
         if self._port.decision_field:
-            lines.append(self._decision_line())
-        self._status = status
+            head.append(self._decision_field())
+        self._status = head.status
         self._finish()
         downstream = self._downstream
-        is_last = not self.request_ended or bool(self.head.upgrade)
-        downstream.send_head(ResponseHead(status, lines, len(body), True), is_last=is_last)
-        if self.head.method != b"HEAD":
+        downstream.send_head(head, is_last=not self.request_ended or bool(self.head.upgrade))
+        if body and self.head.method != b"HEAD":
             downstream.send_body(body)
         downstream.send_end(END)
+
+    def _grpc_status_of(self, status: int) -> int:
+        """SPEC 4: DEADLINE_EXCEEDED only if the call's deadline has passed."""
+        if status != 504:
+            return self.reason.grpc_status
+        timeout_s = grpc_timeout_s(self.head)
+        is_past = timeout_s is not None and perf_counter() - self._started_s >= timeout_s
+        return errors.GRPC_DEADLINE_EXCEEDED if is_past else errors.GRPC_UNAVAILABLE
 
     def _details(self) -> str:
         """`<reason>: <sandbox, endpoint>` (SPEC 4), as much of it as there is."""
@@ -435,10 +512,10 @@ class Exchange:
             named.append(str(self.endpoint))
         return f"{self.reason}: {', '.join(named)}" if named else str(self.reason)
 
-    def _decision_line(self) -> bytes:
+    def _decision_field(self) -> Prepared:
         decision = self.decision
         kind = "none" if self.reason is errors.LOOP else decision.kind
-        return decision_line(decision_text(kind, decision.sandbox, self.reason, decision.note))
+        return decision_field(decision_text(kind, decision.sandbox, self.reason, decision.note))
 
 
 # `--on-sandbox-failure baseline`: where the request went instead, and why it did not go where its key leads.
@@ -455,33 +532,12 @@ _OF_BASELINE: Final = {
 }
 
 
-def decision_line(text: str) -> bytes:
+# How often a request is sent again that upstreams refuse unread.
+_MAX_ATTEMPTS: Final = 2
+_TOO_LONG: Final = -1
+_GRPC_UNKNOWN: Final = 2
+
+
+def decision_field(text: str) -> Prepared:
     """The field that `--decision-header` adds to every response."""
-    return b"pointsman-decision: " + text.encode()
-
-
-def own_lines(status: int, reason: Reason, details: str, body: bytes) -> list[bytes]:
-    """The head of an answer of our own."""
-    return [
-        b"HTTP/1.1 %d %b" % (status, _PHRASES.get(status, b"Error")),
-        b"Content-Type: text/plain; charset=utf-8",
-        b"Content-Length: %d" % len(body),
-        f'Proxy-Status: pointsman; error={reason.proxy_error}; details="{details}"'.encode(),
-    ]
-
-
-_PHRASES: Final = {
-    400: b"Bad Request",
-    405: b"Method Not Allowed",
-    408: b"Request Timeout",
-    414: b"URI Too Long",
-    424: b"Failed Dependency",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    501: b"Not Implemented",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported",
-    508: b"Loop Detected",
-}
+    return prepared(b"pointsman-decision", text.encode())

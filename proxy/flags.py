@@ -115,6 +115,15 @@ BASELINE: Final = Option(
     repeatable=True,
     required=True,
 )
+BASELINE_PROTOCOL: Final = Option(
+    "baseline-protocol",
+    "auto|http|http2",
+    choice("auto", "http", "http2"),
+    "what the baseline speaks: auto is the version that each request came in, http is HTTP/1.1, http2 is HTTP/2 (gRPC "
+    "too) without TLS; for sandboxes the table's appProtocol says it",
+    default="auto",
+    why="what callers of a service speak, the service speaks",
+)
 WORKLOAD_PORT: Final = Option(
     "workload-port",
     "PORT",
@@ -345,10 +354,21 @@ MAX_CONNECTIONS: Final = Option(
     why="twice the 10,000 that a busy service holds, and within 80 MB at 4 KB each when idle",
     unit="connections",
 )
+MAX_STREAMS: Final = Option(
+    "max-streams",
+    "COUNT",
+    whole(1, 1_000_000),
+    "number of requests at once on one downstream HTTP/2 connection; more are refused unread (REFUSED_STREAM)",
+    default="1000",
+    why="gRPC clients open one connection and queue what goes beyond, so a low limit stalls services that hold streams;"
+    " an idle one costs a few KB",
+    unit="streams",
+)
 
 OPTIONS: Final[tuple[Option[object], ...]] = (
     LISTEN,
     BASELINE,
+    BASELINE_PROTOCOL,
     WORKLOAD_PORT,
     WORKLOAD,
     TABLE,
@@ -375,4 +395,5 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     MAX_HEAD_BYTES,
     MAX_FIELDS,
     MAX_CONNECTIONS,
+    MAX_STREAMS,
 )

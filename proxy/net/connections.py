@@ -34,6 +34,10 @@ class Connection(Protocol):
 
     def cut(self) -> None: ...
 
+
+class Tunnel(Protocol):
+    """A connection, or a stream of one, that turned into a tunnel."""
+
     def end_unrouted_tunnel(self, within_s: float) -> None: ...
 
 
@@ -72,9 +76,12 @@ class Connections:
         "_pool",
         "_tunnels",
         "_tunnels_end_within_s",
+        "h2_request_kinds",
         "is_draining",
         "limits",
+        "max_streams",
         "now_s",
+        "outbox",
         "request_kinds",
         "timeouts",
     )
@@ -82,22 +89,27 @@ class Connections:
     def __init__(
         self,
         request_kinds: FieldKinds,
+        h2_request_kinds: FieldKinds,
         limits: HeadLimits,
         max_connections: int,
+        max_streams: int,
         timeouts: Timeouts,
         pool: Pool,
         metrics: Metrics,
     ) -> None:
         self._max_connections = max_connections
+        self.max_streams = max_streams  # of one HTTP/2 connection
         self.request_kinds = request_kinds
+        self.h2_request_kinds = h2_request_kinds
         self.limits = limits
         self.timeouts = timeouts
         self.is_draining = False
         self.now_s = pool.now_s
+        self.outbox = pool.outbox
         self._pool = pool
         self._metrics = metrics
         self._all: set[Connection] = set()
-        self._tunnels: set[Connection] = set()
+        self._tunnels: set[Tunnel] = set()
         self._tunnels_end_within_s = 0.0
 
     def __len__(self) -> int:
@@ -112,9 +124,12 @@ class Connections:
 
     def remove(self, connection: Connection) -> None:
         self._all.discard(connection)
-        self._tunnels.discard(connection)
-        self._metrics.tunnels = len(self._tunnels)
         self._metrics.downstream_connections -= 1
+
+    def replace(self, connection: Connection, successor: Connection) -> None:
+        """The same connection, which turned out to speak another version."""
+        self._all.discard(connection)
+        self._all.add(successor)
 
     def is_own(self, transport: asyncio.Transport) -> bool:
         """Whether this very process is the peer: led back to itself, it would spin (SPEC 4).
@@ -125,10 +140,14 @@ class Connections:
         remotes = self._pool.own_ends.get(transport.get_extra_info("peername"))
         return remotes is not None and _leads_here(remotes, transport)
 
-    def add_tunnel(self, connection: Connection) -> None:
-        self._tunnels.add(connection)
+    def add_tunnel(self, tunnel: Tunnel) -> None:
+        self._tunnels.add(tunnel)
         self._metrics.tunnels = len(self._tunnels)
-        connection.end_unrouted_tunnel(self._tunnels_end_within_s)  # the table may have changed since its request
+        tunnel.end_unrouted_tunnel(self._tunnels_end_within_s)  # the table may have changed since its request
+
+    def remove_tunnel(self, tunnel: Tunnel) -> None:
+        self._tunnels.discard(tunnel)
+        self._metrics.tunnels = len(self._tunnels)
 
     def table_swapped(self, within_s: float) -> None:
         """Tunnels that the new table no longer leads where they go end within so many seconds."""

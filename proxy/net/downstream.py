@@ -15,12 +15,15 @@ import struct
 from typing import Final, cast
 
 from proxy import errors
+from proxy.answers import own_head
 from proxy.codec.events import CHUNKED, UNTIL_CLOSE, End, RequestHead, ResponseHead
-from proxy.codec.h1.request import RequestReader
+from proxy.codec.h1.request import PREFACE_HEAD, Http2Preface, RequestReader
 from proxy.codec.h1.writer import chunk, head_bytes, last_chunk
+from proxy.codec.translate import response_lines, trailer_lines
 from proxy.errors import ProtocolError, Reason
-from proxy.exchange import Exchange, Port, decision_line, own_lines
+from proxy.exchange import NO_CODE, Exchange, Port, decision_field
 from proxy.net.connections import Connections
+from proxy.net.h2_downstream import H2Downstream
 from proxy.routing.decision import decision_text
 
 _LINGER_S: Final = 2.0
@@ -124,11 +127,22 @@ class H1Downstream:
                 elif type(event) is End:
                     exchange.request_end(event)
         except ProtocolError as fault:
+            if self._is_new and type(fault) is Http2Preface:
+                self._turn_to_http2()
+                return
             self._refuse(fault)
         finally:
             self._is_pulling = False
         if reader.buf or self._eof:
             self._after_pull()
+
+    def _turn_to_http2(self) -> None:
+        """The first bytes say so. Another protocol takes the transport over."""
+        data = PREFACE_HEAD + self._reader.take_rest()
+        successor = H2Downstream(self._port, self._connections, self._transport)
+        self._connections.replace(self, successor)
+        self._transport.set_protocol(cast(asyncio.BaseProtocol, successor))
+        successor.data_received(data)
 
     def _begin(self, head: RequestHead) -> None:
         self._head_since_s = 0.0
@@ -167,6 +181,8 @@ class H1Downstream:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.remove(self)
+        if self._is_tunnel:
+            self._connections.remove_tunnel(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.downstream_failed()
@@ -196,10 +212,15 @@ class H1Downstream:
 
     def send_interim(self, head: ResponseHead) -> None:
         if not self._is_http10:
-            self._transport.write(head_bytes(head.lines))
+            self._transport.write(head_bytes(self._lines(head)))
+
+    def _lines(self, head: ResponseHead) -> list[bytes]:
+        if head.is_http2 and self._exchange is not None:
+            return response_lines(head, self._exchange.head)
+        return head.lines
 
     def send_head(self, head: ResponseHead, *, is_last: bool = False) -> None:
-        lines = head.lines
+        lines = self._lines(head) if head.is_http2 else head.lines
         self._is_chunked = False
         if head.status == 101:
             self._open_tunnel(lines)
@@ -254,7 +275,7 @@ class H1Downstream:
             self._end_tunnel_side()
             return
         if self._is_chunked:
-            self._transport.write(self._held + last_chunk(end.trailers))
+            self._transport.write(self._held + last_chunk(trailer_lines(end)))
             self._held = b""
         elif self._held:
             self._transport.write(self._held)
@@ -297,7 +318,7 @@ class H1Downstream:
             self._transport.write(self._held)
             self._held = b""
 
-    def abort(self) -> None:
+    def abort(self, code: int = NO_CODE) -> None:
         """Ends the response so that it is not taken for complete.
 
         A chunked body or one with a length shows by itself that it was cut; one that only the end of the connection
@@ -346,10 +367,11 @@ class H1Downstream:
 
     def _answer_and_end(self, reason: Reason, text: str) -> None:
         body = f"pointsman: {reason}: {text}\n".encode("ascii", "backslashreplace")
-        lines = [*own_lines(reason.status, reason, reason.name, body), b"Connection: close"]
+        head = own_head(reason.status, reason, reason.name, body)
+        head.lines.append(b"Connection: close")
         if self._port.decision_field:
-            lines.append(decision_line(decision_text("none", None, reason)))
-        self._transport.write(head_bytes(lines) + body)
+            head.append(decision_field(decision_text("none", None, reason)))
+        self._transport.write(head_bytes(head.lines) + body)
         self._linger()
 
     def _linger(self) -> None:

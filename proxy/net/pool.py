@@ -21,6 +21,8 @@ from proxy.errors import Reason
 from proxy.exchange import Exchange
 from proxy.net.addresses import is_address
 from proxy.net.background import spawn
+from proxy.net.h2_upstream import H2Upstream, H2UpstreamStream
+from proxy.net.outbox import Outbox
 from proxy.net.targets import Address, Target, in_order, pick
 from proxy.net.upstream import H1Upstream
 from proxy.routing.names import Endpoint
@@ -54,30 +56,41 @@ class Pool:
         "_network",
         "_targets",
         "_timeouts",
+        "h2_response_kinds",
         "limits",
         "now_s",
+        "outbox",
         "own_ends",
         "response_kinds",
     )
 
     def __init__(
-        self, response_kinds: FieldKinds, limits: HeadLimits, timeouts: Timeouts, metrics: Metrics, network: Network
+        self,
+        response_kinds: FieldKinds,
+        h2_response_kinds: FieldKinds,
+        limits: HeadLimits,
+        timeouts: Timeouts,
+        metrics: Metrics,
+        network: Network,
     ) -> None:
         self.response_kinds = response_kinds
+        self.h2_response_kinds = h2_response_kinds
         self.limits = limits
         self._timeouts = timeouts
         self._metrics = metrics
         self._network = network
         self._targets: dict[Endpoint, Target] = {}
-        self._all: set[H1Upstream] = set()
+        self._all: set[H1Upstream | H2Upstream] = set()
         self._kept: tuple[Collection[Endpoint], ...] | None = None  # None: everything
         self.own_ends: dict[object, list[object]] = {}  # of each local address, the remote ones
-        self.now_s = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self.now_s = loop.time()
+        self.outbox = Outbox(loop)
 
     # --- the hot path ---
 
-    def take(self, endpoints: Sequence[Endpoint]) -> H1Upstream | None:
-        """An idle connection to one of the endpoints, or None: then `connect`."""
+    def take(self, endpoints: Sequence[Endpoint], *, is_http2: bool) -> H1Upstream | H2UpstreamStream | None:
+        """An idle connection to one of the endpoints, or a stream of a shared one; or None: then `connect`."""
         if len(endpoints) == 1:
             target = self._targets.get(endpoints[0])
             if target is None:
@@ -90,6 +103,11 @@ class Pool:
         if not addresses:
             return None
         address = addresses[0] if len(addresses) == 1 else pick(addresses, self.now_s)
+        if is_http2:
+            for connection in address.shared:
+                if connection.has_room:
+                    return connection.open()
+            return None
         if not address.idle:
             return None
         upstream = address.idle.pop()
@@ -106,32 +124,37 @@ class Pool:
 
     # --- making connections ---
 
-    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange) -> None:
+    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange, *, is_http2: bool) -> None:
         """Connects in the background and tells the exchange."""
-        spawn(self._connect(endpoints, exchange), "connect")
+        spawn(self._connect(endpoints, exchange, is_http2), "connect")
 
-    async def _connect(self, endpoints: Sequence[Endpoint], exchange: Exchange) -> None:
+    async def _connect(self, endpoints: Sequence[Endpoint], exchange: Exchange, is_http2: bool) -> None:
         try:
             await self._look_up_new(endpoints)
             addresses = self._addresses(endpoints)
             if not addresses:
                 exchange.attempt_failed(errors.SANDBOX_UNREACHABLE, endpoints[0])
-            upstream = await self._open_one(addresses, exchange)
+            upstream = await self._open_one(addresses, exchange, is_http2)
             if upstream is None and await self._look_up_failing(endpoints):
                 # Where a name stands for other addresses than before, those may answer.
                 others = [address for address in self._addresses(endpoints) if address not in addresses]
-                upstream = await self._open_one(others, exchange)
+                upstream = await self._open_one(others, exchange, is_http2)
         except BaseException:
             exchange.connect_failed(errors.INTERNAL_ERROR)  # whatever it is, the request must not hang
             raise
         if upstream is None:
             exchange.connect_failed()
+        elif isinstance(upstream, H2Upstream):
+            if not exchange.is_over:
+                exchange.connected(upstream.open())
         elif exchange.is_over:
             self.put(upstream)
         else:
             exchange.connected(upstream)
 
-    async def _open_one(self, addresses: Sequence[Address], exchange: Exchange) -> H1Upstream | None:
+    async def _open_one(
+        self, addresses: Sequence[Address], exchange: Exchange, is_http2: bool
+    ) -> H1Upstream | H2Upstream | None:
         """A connection to the first address that answers, each tried once; the exchange hears of those that do not.
 
         While others are left, a silent address gets half of the time limit.
@@ -140,19 +163,47 @@ class Pool:
         left = in_order(addresses, self.now_s)
         while left and not exchange.is_over:
             address = left.pop(0)
-            result = await self._open(address, limit_s / 2 if left else limit_s)
-            if isinstance(result, H1Upstream):
+            address_limit_s = limit_s / 2 if left else limit_s
+            result: H1Upstream | H2Upstream | Reason
+            if is_http2:
+                result = await self._share(address, address_limit_s)
+            else:
+                upstream = H1Upstream(self, address)
+                result = await self._open(upstream, address_limit_s) or upstream
+            if not isinstance(result, Reason):
                 return result
             exchange.attempt_failed(result, address.endpoint)
         return None
 
-    async def _open(self, address: Address, limit_s: float) -> H1Upstream | Reason:
-        endpoint, network = address.endpoint, self._network
+    async def _share(self, address: Address, limit_s: float) -> H2Upstream | Reason:
+        """A connection with room for a stream. All who wait for one wait for the same."""
+        while True:
+            for connection in address.shared:
+                if connection.has_room:
+                    return connection
+            opening = address.opening
+            if opening is None or opening.done():
+                address.opening = opening = spawn(self._open_shared(address, limit_s), "connect")
+            result = await asyncio.shield(opening)
+            if isinstance(result, Reason) or result.has_room:
+                return result
+            if result.is_going:
+                return errors.SANDBOX_UNREACHABLE  # it closed as soon as it stood
+            if not result.streams:
+                return errors.UPSTREAM_REFUSED  # it takes no stream at all
+
+    async def _open_shared(self, address: Address, limit_s: float) -> H2Upstream | Reason:
+        connection = H2Upstream(self, address)
+        return await self._open(connection, limit_s) or connection
+
+    async def _open(self, upstream: H1Upstream | H2Upstream, limit_s: float) -> Reason | None:
+        """Connects; or why it could not be done."""
+        address, network = upstream.address, self._network
+        endpoint = address.endpoint
         if network.is_refused(address.host, endpoint):
             return errors.DESTINATION_REFUSED
         source = network.source(endpoint)
         loop = asyncio.get_running_loop()
-        upstream = H1Upstream(self, address)
         address.connections += 1
         try:
             async with asyncio.timeout(limit_s):
@@ -163,7 +214,7 @@ class Pool:
                     endpoint.port,
                     local_addr=(source, 0) if source is not None else None,
                 )
-            return upstream
+            return None
         except OSError as error:  # TimeoutError is one
             if upstream in self._all:
                 self.lost(upstream)  # closed by the time limit just as it stood, of which uvloop says nothing
@@ -234,15 +285,17 @@ class Pool:
 
     # --- keeping track ---
 
-    def opened(self, upstream: H1Upstream, transport: asyncio.Transport) -> None:
+    def opened(self, upstream: H1Upstream | H2Upstream, transport: asyncio.Transport) -> None:
         upstream.ends = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         self.own_ends.setdefault(upstream.ends[0], []).append(upstream.ends[1])
         self._all.add(upstream)
         upstream.address.connections += 1
+        if isinstance(upstream, H2Upstream) and not upstream.address.is_gone:
+            upstream.address.shared.append(upstream)
         self._metrics.upstream_connections += 1
         self._metrics.upstream_connections_total += 1
 
-    def lost(self, upstream: H1Upstream) -> None:
+    def lost(self, upstream: H1Upstream | H2Upstream) -> None:
         local, remote = upstream.ends
         remotes = self.own_ends[local]
         remotes.remove(remote)
@@ -251,12 +304,20 @@ class Pool:
         self._all.discard(upstream)
         upstream.address.connections -= 1
         self._metrics.upstream_connections -= 1
-        self.forget(upstream)
+        if isinstance(upstream, H2Upstream):
+            self.forget_shared(upstream)
+        else:
+            self.forget(upstream)
 
     def forget(self, upstream: H1Upstream) -> None:
         """It ends, though it is not lost yet: if it is idle nobody may get it any more."""
         if upstream in upstream.address.idle:
             upstream.address.idle.remove(upstream)
+
+    def forget_shared(self, upstream: H2Upstream) -> None:
+        """It opens no more streams."""
+        if upstream in upstream.address.shared:
+            upstream.address.shared.remove(upstream)
 
     def keep_only(self, *endpoints: Collection[Endpoint]) -> None:
         """Connections to other endpoints close, those in use after what they do: their routes are gone, and nothing may

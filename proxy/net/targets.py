@@ -17,9 +17,11 @@ from math import inf
 from random import random
 from typing import TYPE_CHECKING, Final
 
+from proxy.errors import Reason
 from proxy.routing.names import Endpoint
 
 if TYPE_CHECKING:
+    from proxy.net.h2_upstream import H2Upstream
     from proxy.net.upstream import H1Upstream
 
 _FIRST_ASIDE_S: Final = 1.0
@@ -40,6 +42,8 @@ class Address:
         "idle",
         "is_gone",
         "is_spare",
+        "opening",
+        "shared",
     )
 
     def __init__(self, endpoint: Endpoint, host: str) -> None:
@@ -47,6 +51,8 @@ class Address:
         self.host = host
         self.is_spare = False  # IPv6 where there is IPv4: most likely the same place, so only if the others fail
         self.idle: list[H1Upstream] = []
+        self.shared: list[H2Upstream] = []  # that may have room for another stream
+        self.opening: asyncio.Task[H2Upstream | Reason] | None = None  # of another one, for all who wait
         self.connections = 0  # open ones, idle ones among them, and those that are being made
         self.aside_until_s = 0.0
         self._aside_s = 0.0  # how long it was set aside last; 0: its last connection was good
@@ -56,7 +62,10 @@ class Address:
     @property
     def load(self) -> int:
         """How many requests it serves, about."""
-        return self.connections - len(self.idle)
+        load = self.connections - len(self.idle)
+        for connection in self.shared:
+            load += len(connection.streams)
+        return load
 
     @property
     def is_failing(self) -> bool:
@@ -84,6 +93,8 @@ class Address:
         self.is_gone = True
         while self.idle:
             self.idle.pop().close()
+        for connection in list(self.shared):
+            connection.close()
 
 
 class Target:

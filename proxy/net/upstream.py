@@ -10,6 +10,7 @@ from proxy import errors
 from proxy.codec.events import CHUNKED, END, NO_BODY, End, RequestHead, ResponseHead
 from proxy.codec.h1.response import ResponseReader
 from proxy.codec.h1.writer import chunk, head_bytes, last_chunk
+from proxy.codec.translate import request_lines, trailer_lines, websocket_accept
 from proxy.errors import ProtocolError, Reason
 from proxy.exchange import Exchange
 from proxy.net.targets import Address
@@ -67,7 +68,7 @@ class H1Upstream:
         self._request_ended = body == NO_BODY
         self._response_begun = False
         self.active_at_s = self._pool.now_s
-        self._transport.write(head_bytes(head.lines))
+        self._transport.write(head_bytes(request_lines(head) if head.is_http2 else head.lines))
 
     def send_body(self, data: bytes) -> None:
         self.active_at_s = self._pool.now_s
@@ -77,7 +78,7 @@ class H1Upstream:
         self._request_ended = True
         self.active_at_s = self._pool.now_s
         if self._is_chunked:
-            self._transport.write(last_chunk(end.trailers))
+            self._transport.write(last_chunk(trailer_lines(end)))
         elif self._is_tunnel:
             self._end_tunnel_side()
 
@@ -169,6 +170,9 @@ class H1Upstream:
     def _open_tunnel(self, exchange: Exchange, head: ResponseHead) -> None:
         if not self._request_ended:
             raise ProtocolError(errors.UPSTREAM_INVALID, "101 before the request's end")
+        key = exchange.head.websocket_key
+        if key and b"sec-websocket-accept: " + websocket_accept(key).lower() not in map(bytes.lower, head.lines):
+            raise ProtocolError(errors.UPSTREAM_INVALID, "101 without an answer to the key")
         self._is_tunnel = self._response_begun = True
         self._is_chunked = False  # as the request may have been
         self._request_ended = False  # the other direction of the tunnel

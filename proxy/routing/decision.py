@@ -38,6 +38,14 @@ if TYPE_CHECKING:
     from proxy.routing.view import WorkloadView
 
 
+# The HTTP version in which a request goes upstream.
+AS_IT_CAME: Final = 0
+HTTP1: Final = 1
+HTTP2: Final = 2
+# By what a mapping's appProtocol (SPEC 5) or `--baseline-protocol` says.
+VERSIONS: Final = {None: AS_IT_CAME, "auto": AS_IT_CAME, "http": HTTP1, "http2": HTTP2, "grpc": HTTP2}
+
+
 class Decision:
     """One outcome. Compared by identity, never by value.
 
@@ -48,7 +56,18 @@ class Decision:
     `series` belongs to whoever counts requests.
     """
 
-    __slots__ = ("destinations", "kind", "mapping", "note", "reason", "rewrites_host", "sandbox", "series", "status")
+    __slots__ = (
+        "destinations",
+        "kind",
+        "mapping",
+        "note",
+        "reason",
+        "rewrites_host",
+        "sandbox",
+        "series",
+        "status",
+        "version",
+    )
 
     # A plain class: a view of 100,000 routes makes as many decisions, and frozen dataclasses take four times as long.
     def __init__(
@@ -68,6 +87,7 @@ class Decision:
         self.note: Final = note  # AMBIGUOUS_KEY, or None
         self.destinations: Final[tuple[Endpoint, ...]] = mapping.destinations if mapping is not None else ()
         self.rewrites_host: Final = mapping is not None and mapping.authority == "destination"
+        self.version: Final = VERSIONS[mapping.app_protocol] if mapping is not None else AS_IT_CAME
         self.series: object = None
 
     def noted(self) -> Decision:

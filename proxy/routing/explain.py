@@ -84,6 +84,7 @@ class Explanation:
     reason_text: str
     note: str | None
     status: int
+    grpc_status: int | None  # in place of `status`, if the request is a gRPC call
     steps: tuple[str, ...]
 
     def to_dict(self) -> dict[str, object]:
@@ -147,6 +148,7 @@ def explain(
         reason_text=decision.reason.text,
         note=None if decision.note is None else decision.note.name,
         status=decision.status,
+        grpc_status=decision.reason.grpc_status if decision.status else None,
         steps=tuple(_steps(inputs, reading, decider.workload, view, known, decision)),
     )
 

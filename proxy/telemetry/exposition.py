@@ -86,6 +86,15 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
         requests.add_metric([kind, sandbox, _CLASSES[status_class], reason], count)
     yield requests
 
+    calls = CounterMetricFamily(
+        "pointsman_grpc_calls",
+        "gRPC calls by where they went and the status they ended with (a number); 2: they ended without one.",
+        labels=["route", "sandbox", "grpc_status"],
+    )
+    for kind, sandbox, status, count in metrics.grpc_calls():
+        calls.add_metric([kind, sandbox, str(status)], count)
+    yield calls
+
     durations = HistogramMetricFamily(
         "pointsman_request_duration_seconds",
         "From a request's head to its response's last byte, by where it went.",

@@ -37,7 +37,7 @@ class Histogram:
 class Series:
     """Requests of one (route kind, sandbox): by status class and reason, and how long they took."""
 
-    __slots__ = ("by_status", "failed", "histogram", "kind", "owner", "reason", "sandbox")
+    __slots__ = ("by_status", "failed", "grpc", "histogram", "kind", "owner", "reason", "sandbox")
 
     def __init__(self, owner: Metrics, kind: str, sandbox: str, reason: Reason, histogram: Histogram) -> None:
         self.owner = owner
@@ -47,6 +47,7 @@ class Series:
         self.histogram = histogram
         self.by_status = [0] * 6  # index 0: ended without a response head; 5: 500 and above (some servers send 999)
         self.failed: dict[tuple[Reason, int], int] = {}  # where it ended otherwise than decided
+        self.grpc: dict[int, int] = {}  # calls by their gRPC status
 
 
 class Metrics:
@@ -105,6 +106,12 @@ class Metrics:
         histogram.counts[bisect_left(BUCKETS, elapsed_s)] += 1
         histogram.sum_s += elapsed_s
 
+    def grpc_finished(self, decision: Decision, status: int) -> None:
+        """The exchange that `finished` was told of was a gRPC call, and ended with this status."""
+        series = decision.series
+        if isinstance(series, Series):
+            series.grpc[status] = series.grpc.get(status, 0) + 1
+
     # --- off it ---
 
     def _bind(self, decision: Decision) -> Series:
@@ -159,6 +166,16 @@ class Metrics:
                 totals[key] = totals.get(key, 0) + count
         for (kind, sandbox, name, number), count in totals.items():
             yield kind, sandbox, name, number, count
+
+    def grpc_calls(self) -> Iterable[tuple[str, str, int, int]]:
+        """(route kind, sandbox, gRPC status, count), each combination once."""
+        totals: dict[tuple[str, str, int], int] = {}
+        for series in self._series.values():
+            for status, count in series.grpc.items():
+                key = (series.kind, series.sandbox, status)
+                totals[key] = totals.get(key, 0) + count
+        for (kind, sandbox, status), count in totals.items():
+            yield kind, sandbox, status, count
 
     def durations(self) -> Iterable[tuple[str, Histogram]]:
         """(route kind, histogram)."""

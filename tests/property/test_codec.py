@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy import errors
-from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_CLOSE
+from proxy.codec.edits import set_host, set_one_line
+from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead
 from proxy.codec.fields import request_kinds, response_kinds
 from proxy.codec.h1.reader import HeadLimits
 from proxy.codec.h1.request import RequestReader
 from proxy.codec.h1.response import ResponseReader
 from proxy.codec.h1.writer import chunk, head_bytes, last_chunk
-from proxy.codec.lines import replace_host, with_one_line
 from proxy.routing.baggage import joined_lines
 from tests.corpus.http1 import REQUESTS, RESPONSES, Sample
 from tests.support.codec import (
@@ -159,12 +159,15 @@ def forwarded(head: dict[str, object]) -> list[bytes]:
     """The lines that an exchange sends on: joined routing fields, a Host where there was none."""
     lines = head["lines"]
     assert isinstance(lines, list)
+    edited = RequestHead(b"GET", b"/", lines, False)
     for name in ("baggage", "tracestate"):
         values = head[name]
         assert isinstance(values, list | tuple)
         if len(values) > 1 and (joined := joined_lines(list(values))) is not None:
-            lines = with_one_line(lines, name.encode(), joined)
-    return lines if head["host"] else replace_host(lines, b"127.0.0.1:8081")
+            set_one_line(edited, name.encode(), joined)
+    if not head["host"]:
+        set_host(edited, b"127.0.0.1:8081")
+    return edited.lines
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -40,7 +40,7 @@ class Reading:
 
 def slots(head: Head) -> dict[str, object]:
     names = (name for name in dir(head) if not name.startswith("__"))  # a compiled class has no __slots__
-    return {name: getattr(head, name) for name in names}
+    return {name: value for name in names if not callable(value := getattr(head, name))}
 
 
 def reading(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from proxy import errors
+from proxy.codec.edits import prepared
 from proxy.codec.events import END, NO_BODY, End, RequestHead, ResponseHead
 from proxy.codec.fields import request_kinds
 from proxy.codec.h1.reader import HeadLimits
@@ -100,7 +101,7 @@ class RecordingDownstream:
         assert not self.is_over
         self._calls.append("down.flush")
 
-    def abort(self) -> None:
+    def abort(self, code: int = -1) -> None:
         assert not self.is_over
         self.is_over = self.is_aborted = True
         self._calls.append("down.abort")
@@ -195,7 +196,7 @@ class RecordingPool:
         self.idle: dict[Endpoint, list[RecordingUpstream]] = {}
         self.pending: list[list[Endpoint]] = []  # for each connection that is being made, whom it has still to try
 
-    def take(self, endpoints: Sequence[Endpoint]) -> RecordingUpstream | None:
+    def take(self, endpoints: Sequence[Endpoint], *, is_http2: bool) -> RecordingUpstream | None:
         for endpoint in endpoints:
             idle = self.idle.get(endpoint)
             if idle:
@@ -204,7 +205,7 @@ class RecordingPool:
                 return upstream
         return None
 
-    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange) -> None:
+    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange, *, is_http2: bool) -> None:
         self.pending.append(list(endpoints))
         self._calls.append(f"connect {endpoints[0]}")
 
@@ -240,7 +241,7 @@ class Script:
         self.port = Port(
             number=PORT,
             baseline=tuple(self.baseline),
-            hop_line=HOP,
+            hop=prepared(*HOP.split(b": ")),
             reader=KeyReader(KeySettings()),
             decider=Decider(WORKLOAD, self.policy),
             tables=FixedTables(None if self.table is None else self.table.view(WORKLOAD)),

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from proxy import errors
+from proxy.codec.edits import prepared
 from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_CLOSE, End, RequestHead, ResponseHead
-from proxy.codec.fields import request_kinds, response_kinds
+from proxy.codec.fields import http2_request_kinds, http2_response_kinds, request_kinds, response_kinds
 from proxy.codec.h1.reader import HeadLimits
 from proxy.config import Timeouts
 from proxy.exchange import Exchange, Port
@@ -57,7 +58,10 @@ def new_pool(
     is_refused: Callable[[str, Endpoint], bool] = lambda host, endpoint: False,
 ) -> Pool:
     network = Network(look_up, is_refused)
-    return Pool(response_kinds(errors.UPSTREAM_INVALID), HeadLimits(), timeouts, metrics or Metrics(), network)
+    kinds = response_kinds(errors.UPSTREAM_INVALID)
+    return Pool(
+        kinds, http2_response_kinds(errors.UPSTREAM_INVALID), HeadLimits(), timeouts, metrics or Metrics(), network
+    )
 
 
 async def look_up(host: str) -> tuple[list[str], float]:
@@ -112,10 +116,10 @@ class AnsweringPool:
     is_connecting: bool = False
     pending: list[tuple[Endpoint, Exchange]] = field(default_factory=list)
 
-    def take(self, endpoints: Sequence[Endpoint]) -> AnsweringUpstream | None:
+    def take(self, endpoints: Sequence[Endpoint], *, is_http2: bool) -> AnsweringUpstream | None:
         return None if self.is_connecting else AnsweringUpstream(self.calls, self.used, endpoints[0])
 
-    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange) -> None:
+    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange, *, is_http2: bool) -> None:
         self.pending.append((endpoints[0], exchange))
 
     def connected(self) -> None:
@@ -141,8 +145,10 @@ class DownstreamScript:
         self.upstream_pool = new_pool(timeouts, self.metrics)
         self.connections = Connections(
             request_kinds(errors.BAD_REQUEST),
+            http2_request_kinds(errors.BAD_REQUEST),
             limits or HeadLimits(),
             max_connections,
+            100,
             timeouts,
             self.upstream_pool,
             self.metrics,
@@ -150,7 +156,7 @@ class DownstreamScript:
         self.port = Port(
             number=PORT,
             baseline=(BASELINE,),
-            hop_line=HOP,
+            hop=prepared(*HOP.split(b": ")),
             reader=KeyReader(KeySettings()),
             decider=Decider(WORKLOAD, Policy()),
             tables=FixedTables(route_table(SANDBOX).view(WORKLOAD)),

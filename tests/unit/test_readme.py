@@ -18,9 +18,9 @@ from benchmarks import tune
 from pointsman import explain as explain_command
 from pointsman.__main__ import main
 from proxy import flags
+from proxy.answers import own_head
 from proxy.config import help_text, options_markdown
 from proxy.errors import REASONS, Side
-from proxy.exchange import own_lines
 from proxy.options import Option
 from proxy.routing.decision import Decider, Decision, Policy
 from proxy.routing.explain import Explanation
@@ -223,6 +223,7 @@ class TestNames:
         decision = TestDecisions().decide("route", strict=False)
         reason = REASONS[0]
         metrics.finished(decision, reason, 200, 0.001)
+        metrics.grpc_finished(decision, 0)
         metrics.refuse(reason)
         metrics.upstream_failed(decision, reason)
         state = TableState(version="1", age_s=1.0, routes=1, is_stale=False, refused_total=0)
@@ -268,7 +269,7 @@ class TestNames:
             match = re.match(r"pointsman: (\w+): ", body)
             assert match is not None
             reason = texts[match[1]]
-            expected = own_lines(reason.status, reason, reason.name, body.encode())
+            expected = own_head(reason.status, reason, reason.name, body.encode()).lines
             assert head.splitlines()[: len(expected)] == [line.decode() for line in expected]
 
     def test_exit_codes(self) -> None:

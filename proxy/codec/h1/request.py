@@ -22,7 +22,7 @@ _REQUEST_LINE: Final = re.compile(
 )
 # RFC 9110 section 7.2, RFC 3986 section 3.2: host [ ":" port ], no userinfo. Also what Windows names and Compose
 # services use: an underscore.
-_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+(?:%25[0-9A-Za-z._~-]+)?\]|[0-9A-Za-z._~!$&'()*+=%-]+)(?::[0-9]{1,5})?")
+HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+(?:%25[0-9A-Za-z._~-]+)?\]|[0-9A-Za-z._~!$&'()*+=%-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(?:[/?].*)?")
 
 # RFC 9110 section 7.8: protocol-name [ "/" protocol-version ]
@@ -34,6 +34,18 @@ _NOTHING_KNOWN: Final[dict[bytes, int]] = {}  # HTTP/1.0 reads `Connection` othe
 
 # SPEC 4: never removed because `Connection` names them.
 _KEPT: Final = frozenset({b"baggage", b"tracestate", b"host", b"content-length", b"pointsman-hop"})
+
+
+# What starts an HTTP/2 connection, as far as HTTP/1.1 takes it for a head (RFC 9113 section 3.4).
+PREFACE_HEAD: Final = b"PRI * HTTP/2.0\r\n\r\n"
+_PREFACE_LINE: Final = PREFACE_HEAD[:-4]
+
+
+class Http2Preface(ProtocolError):
+    """The peer speaks HTTP/2. `PREFACE_HEAD` was taken, what follows it was not."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.VERSION_NOT_SUPPORTED, "HTTP/2.0")
 
 
 class RequestReader(MessageReader):
@@ -64,7 +76,8 @@ class RequestReader(MessageReader):
         super()._refuse_head_size()
 
     def _check_start_line(self, line: bytes) -> None:
-        self._read_request_line(line)
+        if line != _PREFACE_LINE:
+            self._read_request_line(line)
 
     def _read_request_line(self, line: bytes) -> RequestHead:
         match = _REQUEST_LINE.fullmatch(line)
@@ -93,6 +106,8 @@ class RequestReader(MessageReader):
         ):
             head = RequestHead(method, target, lines, False)
         else:
+            if start == _PREFACE_LINE and len(lines) == 1:
+                raise Http2Preface
             head = self._read_request_line(start)
             head.lines = lines
             if head.http10:
@@ -160,6 +175,8 @@ class RequestReader(MessageReader):
             elif kind == fields.KEY:
                 head.key_fields = [*head.key_fields, (name.lower(), value)]
             else:  # hop-by-hop
+                if kind == fields.TE and b"trailers" in value.lower():
+                    head.takes_trailers = True
                 removed = [*removed, line] if removed else [line]
 
         if hosts != 1 or head.host != self._good_host:
@@ -187,7 +204,7 @@ class RequestReader(MessageReader):
             return
         if hosts != 1:
             self._refuse("no Host" if hosts == 0 else "more than one Host")
-        if not _HOST.fullmatch(head.host):
+        if not HOST.fullmatch(head.host):
             self._refuse(f"a malformed Host: {head.host[:60]!r}")
         self._good_host = head.host  # the same connection mostly names the same host again
 

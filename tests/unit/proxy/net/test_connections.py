@@ -64,7 +64,9 @@ class Shared:
         self.metrics = Metrics()
         self.pool: Pool = new_pool(metrics=self.metrics)
         kinds = request_kinds(errors.BAD_REQUEST)
-        self.connections = Connections(kinds, HeadLimits(), max_connections, TIMEOUTS, self.pool, self.metrics)
+        self.connections = Connections(
+            kinds, kinds, HeadLimits(), max_connections, 100, TIMEOUTS, self.pool, self.metrics
+        )
 
     def connection(self, busy_s: float = 0.0) -> RecordingConnection:
         connection = RecordingConnection(self.connections, self.loop.time() + busy_s if busy_s else 0.0)
@@ -217,7 +219,7 @@ def test_tunnels_are_asked_when_the_table_changes_and_when_they_open(shared: Sha
     assert first.routes_asked == [0.0, 30.0]
     shared.connections.add_tunnel(second)
     assert second.routes_asked == [30.0]
-    shared.connections.remove(first)
+    shared.connections.remove_tunnel(first)
     shared.connections.table_swapped(20.0)
     assert (first.routes_asked, second.routes_asked) == ([0.0, 30.0], [30.0, 20.0])
     assert shared.metrics.tunnels == 1

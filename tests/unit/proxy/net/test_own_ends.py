@@ -56,5 +56,5 @@ def test_is_own(own_ends: dict[Any, Any], redirected_from: tuple[str, int] | Non
     pool = new_pool()
     pool.own_ends.update(own_ends)
     kinds = request_kinds(errors.BAD_REQUEST)
-    connections = Connections(kinds, HeadLimits(), 1, TIMEOUTS, pool, Metrics())
+    connections = Connections(kinds, kinds, HeadLimits(), 1, 100, TIMEOUTS, pool, Metrics())
     assert connections.is_own(cast(asyncio.Transport, StubTransport(redirected_from))) == is_own

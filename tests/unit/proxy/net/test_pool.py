@@ -45,23 +45,23 @@ def idle(pool: Pool, endpoint: Endpoint = BASELINE) -> tuple[H1Upstream, FakeTra
 
 
 def test_an_empty_pool(pool: Pool) -> None:
-    assert pool.take([BASELINE]) is None
+    assert pool.take([BASELINE], is_http2=False) is None
 
 
 def test_the_last_used_first(pool: Pool) -> None:
     """So that the others grow old together and end."""
     connections = [idle(pool)[0] for _ in range(3)]
-    taken = [pool.take([BASELINE]) for _ in range(4)]
+    taken = [pool.take([BASELINE], is_http2=False) for _ in range(4)]
     assert taken == [*reversed(connections), None]
     assert all(upstream.is_reused for upstream in connections)
 
 
 def test_endpoints_are_apart(pool: Pool) -> None:
     first, second = idle(pool, SANDBOX)[0], idle(pool, SANDBOX_2)[0]
-    assert pool.take([BASELINE]) is None
-    assert pool.take([SANDBOX]) is first
-    assert pool.take([SANDBOX]) is None
-    assert pool.take([SANDBOX_2]) is second
+    assert pool.take([BASELINE], is_http2=False) is None
+    assert pool.take([SANDBOX], is_http2=False) is first
+    assert pool.take([SANDBOX], is_http2=False) is None
+    assert pool.take([SANDBOX_2], is_http2=False) is second
 
 
 def test_so_many_stay_idle(pool: Pool) -> None:
@@ -73,8 +73,8 @@ def test_so_many_stay_idle(pool: Pool) -> None:
 def test_a_lost_connection_is_not_handed_out(pool: Pool) -> None:
     kept, (_, transport) = idle(pool)[0], idle(pool)
     transport.lose()
-    assert pool.take([BASELINE]) is kept
-    assert pool.take([BASELINE]) is None
+    assert pool.take([BASELINE], is_http2=False) is kept
+    assert pool.take([BASELINE], is_http2=False) is None
 
 
 def test_keep_only(pool: Pool) -> None:
@@ -82,10 +82,10 @@ def test_keep_only(pool: Pool) -> None:
     kept, gone = idle(pool, SANDBOX)[1], [idle(pool, SANDBOX_2)[1] for _ in range(2)]
     pool.keep_only({SANDBOX, BASELINE})
     assert [transport.ending for transport in (kept, *gone)] == ["open", "close", "close"]
-    assert pool.take([SANDBOX_2]) is None
+    assert pool.take([SANDBOX_2], is_http2=False) is None
     for transport in gone:
         transport.lose()
-    assert pool.take([SANDBOX]) is not None
+    assert pool.take([SANDBOX], is_http2=False) is not None
 
 
 def test_check_time(pool: Pool) -> None:
@@ -97,13 +97,13 @@ def test_check_time(pool: Pool) -> None:
     young_upstream, young = idle(pool)
     pool.check_time(start_s + 41)
     assert (old.ending, young.ending) == ("close", "open")
-    assert pool.take([BASELINE]) is young_upstream
-    assert pool.take([BASELINE]) is None
+    assert pool.take([BASELINE], is_http2=False) is young_upstream
+    assert pool.take([BASELINE], is_http2=False) is None
 
 
 def test_close(pool: Pool) -> None:
     transports = [idle(pool)[1] for _ in range(3)]
-    pool.take([BASELINE])
+    pool.take([BASELINE], is_http2=False)
     pool.close()
     assert [transport.ending for transport in transports] == ["close"] * 3
 
@@ -124,7 +124,7 @@ def connect(pool: Pool, loop: FakeLoop, endpoint: Endpoint = NAMED) -> Script:
     script = Script(route_table(endpoint))
     script.start(request_head(TAGGED))
     script.pool.pending.clear()
-    pool.connect([endpoint], script.exchange)
+    pool.connect([endpoint], script.exchange, is_http2=False)
     loop.settle()
     return script
 
@@ -136,7 +136,7 @@ def test_a_literal_is_not_looked_up(pool: Pool, loop: FakeLoop) -> None:
     assert transport.take().startswith(b"GET / HTTP/1.1\r\n")
     script.does(lambda: transport.receive(TWO))
     script.assert_finished(errors.ROUTE, 200)
-    assert pool.take([LITERAL]) is not None
+    assert pool.take([LITERAL], is_http2=False) is not None
 
 
 def test_a_name_is_looked_up(pool: Pool, loop: FakeLoop) -> None:
@@ -223,10 +223,10 @@ def test_a_connection_that_nobody_waits_for(pool: Pool, loop: FakeLoop) -> None:
     script.start(request_head(TAGGED))
     loop.names["box"] = ["10.0.0.1"]
     loop.on_attempt = script.exchange.downstream_failed
-    pool.connect([NAMED], script.exchange)
+    pool.connect([NAMED], script.exchange, is_http2=False)
     loop.settle()
     assert loop.transports[0].writes == []
-    assert pool.take([NAMED]) is not None
+    assert pool.take([NAMED], is_http2=False) is not None
 
 
 def test_a_fault_of_our_own_is_answered_and_logged(
@@ -253,7 +253,7 @@ def test_whom_it_connected_from(pool: Pool, loop: FakeLoop) -> None:
 def test_nobody_is_asked_for_a_request_that_is_over(pool: Pool, loop: FakeLoop) -> None:
     script = Script(route_table(LITERAL))
     script.start(request_head(TAGGED))
-    pool.connect([LITERAL], script.exchange)
+    pool.connect([LITERAL], script.exchange, is_http2=False)
     script.exchange.downstream_failed()
     loop.settle()
     assert loop.attempts == []
@@ -268,11 +268,11 @@ def test_a_name_holds_as_long_as_it_says(pool: Pool, loop: FakeLoop) -> None:
     connect(pool, loop).does(lambda: loop.transports[0].receive(TWO))
     loop.names["box"] = ["10.0.0.2"]
     pool.check_time(loop.time() + 39)
-    upstream = pool.take([NAMED])
+    upstream = pool.take([NAMED], is_http2=False)
     assert (upstream is not None, loop.looked_up) == (True, ["box"])
     loop.advance(61)
     pool.check_time(loop.time())
-    pool.take([NAMED])
+    pool.take([NAMED], is_http2=False)
     loop.settle()
     assert loop.looked_up == ["box", "box"]
     connect(pool, loop)
@@ -290,7 +290,7 @@ def test_connections_to_an_address_that_left_its_name_end(pool: Pool, loop: Fake
     assert (idle_one.ending, busy.ending) == ("close", "open")
     busy.receive(TWO)
     assert busy.ending == "close"
-    assert pool.take([NAMED]) is None
+    assert pool.take([NAMED], is_http2=False) is None
 
 
 def test_what_was_known_holds_while_nobody_can_tell(pool: Pool, loop: FakeLoop) -> None:
@@ -329,7 +329,7 @@ def test_all_destinations_are_used(pool: Pool, loop: FakeLoop) -> None:
     for _ in range(60):
         script = Script(route_table(*endpoints))
         script.start(request_head(TAGGED))
-        pool.connect(endpoints, script.exchange)
+        pool.connect(endpoints, script.exchange, is_http2=False)
         loop.settle()
     loads = Counter(host for host, _ in loop.attempts)
     assert set(loads) == {endpoint.host for endpoint in endpoints}
@@ -373,16 +373,16 @@ def test_a_route_that_went_away_under_a_request_keeps_no_connection(pool: Pool, 
     pool.keep_only({BASELINE, LITERAL})  # and is back
     connect(pool, loop, LITERAL)
     loop.transports[1].receive(TWO)
-    assert pool.take([LITERAL]) is not None
+    assert pool.take([LITERAL], is_http2=False) is not None
 
 
 def test_a_connection_that_is_lost_is_not_pooled(pool: Pool) -> None:
     """Its last words may be a whole response that would leave it usable."""
     upstream, transport = idle(pool)
-    assert pool.take([BASELINE]) is upstream
+    assert pool.take([BASELINE], is_http2=False) is upstream
     transport.lose()
     pool.put(upstream)
-    assert pool.take([BASELINE]) is None
+    assert pool.take([BASELINE], is_http2=False) is None
 
 
 def test_a_connection_that_its_time_limit_ends_as_it_stands(loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,7 +407,7 @@ def test_requests_that_need_the_same_name_share_its_look_up(pool: Pool, loop: Fa
     scripts = [Script(route_table(NAMED)) for _ in range(3)]
     for script in scripts:
         script.start(request_head(TAGGED))
-        pool.connect([NAMED], script.exchange)
+        pool.connect([NAMED], script.exchange, is_http2=False)
     loop.settle()
     assert loop.looked_up == ["box"]
     assert len(loop.transports) == 3

@@ -1,0 +1,71 @@
+"""The few changes that a proxy makes to a request's head (SPEC 4), in either form; off the common path."""
+
+from __future__ import annotations
+
+from proxy.codec.events import Prepared, RequestHead
+from proxy.codec.fields import FieldLine
+from proxy.codec.h2.hpack import field_line
+
+
+def prepared(name: bytes, value: bytes) -> Prepared:
+    """A field to add to heads."""
+    return Prepared(name + b": " + value, field_line(name.lower(), value))
+
+
+def set_one_line(head: RequestHead, name: bytes, value: bytes) -> None:
+    """All lines of a list field `name` (lowercase) become one with this value, at the first one's place."""
+    is_first = True
+    if head.is_http2:
+        fields: list[FieldLine] = []
+        for field in head.fields:
+            if field.name != name:
+                fields.append(field)
+            elif is_first:
+                is_first = False
+                fields.append(field_line(name, value))
+        head.fields = fields
+        return
+    lines = [head.lines[0]]
+    for line in head.lines[1:]:
+        spelled = line.partition(b":")[0]
+        if spelled.lower() != name:
+            lines.append(line)
+        elif is_first:
+            is_first = False
+            lines.append(spelled + b": " + value)
+    head.lines = lines
+
+
+def set_host(head: RequestHead, authority: bytes) -> None:
+    """The head gets this Host or `:authority`, at the old one's place; first of all fields where there was none."""
+    head.host = authority
+    if head.is_http2:
+        others = [field for field in head.fields if field.name not in (b":authority", b"host")]
+        head.fields = [field_line(b":authority", authority), *others]
+        return
+    lines = head.lines
+    host = b"Host: " + authority
+    replaced = [host if line.partition(b":")[0].lower() == b"host" else line for line in lines]
+    head.lines = replaced if host in replaced else [lines[0], host, *lines[1:]]
+
+
+def append_forwarded(head: RequestHead, peer: bytes) -> None:
+    """The caller's address at the end of `X-Forwarded-For`, and `X-Forwarded-Proto` if the head has none."""
+    values: list[bytes] = []
+    has_proto = False
+    if head.is_http2:
+        named = [(field.name, field.value) for field in head.fields]
+    else:
+        named = [(name.lower(), value) for name, _, value in (line.partition(b":") for line in head.lines[1:])]
+    for name, value in named:
+        if name == b"x-forwarded-for":
+            values.append(value.strip(b" \t"))
+        elif name == b"x-forwarded-proto":
+            has_proto = True
+    value = b", ".join([*filter(None, values), peer])
+    if values:
+        set_one_line(head, b"x-forwarded-for", value)
+    else:
+        head.append(prepared(b"X-Forwarded-For", value))
+    if not has_proto:
+        head.append(prepared(b"X-Forwarded-Proto", b"http"))

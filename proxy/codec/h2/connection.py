@@ -1,0 +1,611 @@
+"""One HTTP/2 connection, either side of it: bytes in, calls out; frames to send collect in `out`.
+
+Spec: RFC 9113. What a peer does wrong ends its stream where only that is concerned, else the connection
+(sections 5.4, 6); which of both stands with each check. Priorities are ignored (section 5.3.2), pushes never allowed.
+
+What costs us and brings the peer nothing (pings, settings, window updates, empty data, streams that are reset before
+their answer) is paid from a budget, which the seconds and the peer's honest traffic fill again: floods run out of it
+(CHECKLIST 28-31).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.codec.fields import FieldLine
+from proxy.codec.h2 import frames
+from proxy.codec.h2.frames import ConnectionFault, frame_header
+from proxy.codec.h2.hpack import CompressionError, Decoder, MalformedError, TooLargeError
+from proxy.codec.h2.stream import Stream
+
+# A stream's window: what one slow reader may leave here. A connection's: what may be under way at once.
+STREAM_WINDOW: Final = 262144
+CONNECTION_WINDOW: Final = 1048576
+# Up to here what waits for slow readers does not narrow the connection's window: nobody waits for another's reader.
+_MAX_HELD: Final = 4194304
+_MAX_CONTINUATIONS: Final = 64
+_SKIPPED_AT_MOST: Final = 100
+_RESET_AT_MOST: Final = 2000
+
+_BUDGET: Final = 20000
+_BUDGET_PER_S: Final = 2000
+_RESET_COST: Final = 10
+_ANSWER_WORTH: Final = 5
+_DATA_WORTH: Final = 3  # the peer may answer with two window updates
+
+# Why a header block is not what it should be.
+GOOD: Final = 0
+MALFORMED: Final = 1
+TOO_LARGE: Final = 2
+
+
+class Connection:
+    """The part that both sides share. `net` derives both: they open streams and say what the `on_...` do."""
+
+    __slots__ = (
+        "_block",
+        "_block_flags",
+        "_block_stream",
+        "_budget",
+        "_buf",
+        "_continuations",
+        "_decoder",
+        "_has_settings",
+        "_is_server",
+        "_max_block_bytes",
+        "_owed",
+        "_preface_left",
+        "_receive_window",
+        "_reset",
+        "_skipped",
+        "_tells_table_size",
+        "block_since_s",
+        "blocked",
+        "extends_connect",
+        "held",
+        "initial_send_window",
+        "is_broken",
+        "is_full",
+        "is_going",
+        "last_peer_id",
+        "max_frame_bytes",
+        "max_peer_streams",
+        "next_id",
+        "now_s",
+        "out",
+        "send_window",
+        "stream_credit",
+        "stream_window",
+        "streams",
+        "turn",
+    )
+
+    def __init__(self, decoder: Decoder, *, is_server: bool, max_block_bytes: int, now_s: float) -> None:
+        self._is_server = is_server
+        self._decoder = decoder
+        self._max_block_bytes = max_block_bytes
+        self._buf = b""
+        self._preface_left = frames.PREFACE if is_server else b""
+        self._has_settings = False  # the peer's first
+        self._block: list[bytes] = []  # a header block that is not complete
+        self._block_stream = 0  # 0: there is none
+        self._block_flags = 0
+        self._continuations = 0
+        self._budget = _BUDGET
+        self._skipped: list[tuple[int, int]] = []  # stream ids that were passed over, and so are closed unused
+        self._reset: dict[int, None] = {}  # streams that were reset here; frames for them may be under way still
+        self._receive_window = CONNECTION_WINDOW
+        self._owed = 0
+        self._tells_table_size = True
+        self.block_since_s = 0.0  # when that header block began
+        self.stream_window = STREAM_WINDOW
+        self.stream_credit = STREAM_WINDOW // 2  # new window is given by the half
+        self.initial_send_window = frames.DEFAULT_WINDOW
+        self.send_window = frames.DEFAULT_WINDOW
+        self.max_frame_bytes = frames.MAX_FRAME_BYTES  # that we may send
+        self.max_peer_streams = -1  # that we may open; -1: not known yet
+        self.extends_connect = False  # RFC 8441: the peer takes extended CONNECT
+        self.streams: dict[int, Stream] = {}
+        self.blocked: dict[int, Stream] = {}  # those with a queue, longest first
+        self.held = 0  # bytes that wait for readers
+        self.next_id = 2 if is_server else 1
+        self.last_peer_id = 0
+        self.is_full = False  # the transport takes no more
+        self.is_going = False  # a GOAWAY was sent or received: no more streams
+        self.is_broken = False
+        self.now_s = now_s
+        self.out: list[bytes] = []
+        self.turn = 0
+
+    # --- for `net` to say ---
+
+    def on_output(self) -> None:
+        """`out` is no longer empty."""
+        raise NotImplementedError
+
+    def on_request(self, stream_id: int, fields: list[FieldLine], state: int, *, is_end: bool) -> None:
+        """The peer opened a stream (server side)."""
+        raise NotImplementedError
+
+    def on_block(self, stream: Stream, fields: list[FieldLine], state: int, *, is_end: bool) -> None:
+        """A head or trailers for a stream that is open."""
+        raise NotImplementedError
+
+    def on_settings(self) -> None:
+        """The peer's settings have changed."""
+
+    def on_ping_ack(self, payload: bytes) -> None: ...
+
+    def on_goaway(self, last_stream_id: int, code: int) -> None: ...
+
+    def on_fault(self, fault: ConnectionFault) -> None:
+        """The connection is over: the peer broke its rules. It was told."""
+        raise NotImplementedError
+
+    # --- bytes in ---
+
+    def receive(self, data: bytes) -> None:
+        """Takes all whole frames; what is left waits for the rest."""
+        if self.is_broken:
+            return
+        buf = self._buf + data if self._buf else data
+        pos, size = 0, len(buf)
+        try:
+            if self._preface_left:
+                pos = self._take_preface(buf)
+            while size - pos >= 9:
+                length = (buf[pos] << 16) | (buf[pos + 1] << 8) | buf[pos + 2]
+                if length > frames.MAX_FRAME_BYTES:
+                    raise ConnectionFault(frames.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
+                end = pos + 9 + length
+                if end > size:
+                    break
+                stream_id = ((buf[pos + 5] & 0x7F) << 24) | (buf[pos + 6] << 16) | (buf[pos + 7] << 8) | buf[pos + 8]
+                self._frame(buf[pos + 3], buf[pos + 4], stream_id, buf[pos + 9 : end])
+                pos = end
+        except ConnectionFault as fault:
+            self.fail(fault)
+            return
+        self._buf = buf[pos:] if pos < size else b""
+
+    def _take_preface(self, buf: bytes) -> int:
+        """Section 3.4."""
+        part = buf[: len(self._preface_left)]
+        if self._preface_left[: len(part)] != part:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "not the connection preface")
+        self._preface_left = self._preface_left[len(part) :]
+        return len(part)
+
+    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        if not self._has_settings and (kind != frames.SETTINGS or flags & frames.ACK):
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "the first frame is no SETTINGS")  # section 3.4
+        if self._block_stream:
+            # Section 6.2: between the frames of a header block there is nothing else, on any stream.
+            if kind != frames.CONTINUATION or stream_id != self._block_stream:
+                raise ConnectionFault(frames.PROTOCOL_ERROR, "a header block was interrupted")
+            self._continuation(flags, payload)
+        elif kind == frames.DATA:
+            self._data(flags, stream_id, payload)
+        elif kind == frames.HEADERS:
+            self._headers(flags, stream_id, payload)
+        elif kind == frames.WINDOW_UPDATE:
+            self._window_update(stream_id, payload)
+        else:
+            self._control(kind, flags, stream_id, payload)
+
+    def _control(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        if kind == frames.RST_STREAM:
+            self._rst_stream(stream_id, payload)
+        elif kind == frames.SETTINGS:
+            self._settings(flags, stream_id, payload)
+        elif kind == frames.PING:
+            self._ping(flags, stream_id, payload)
+        elif kind == frames.GOAWAY:
+            self._goaway(stream_id, payload)
+        elif kind == frames.PRIORITY:
+            self._priority(stream_id, payload)
+        elif kind == frames.PUSH_PROMISE:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "a push, which is not allowed")
+        elif kind == frames.CONTINUATION:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "CONTINUATION without a header block")
+        else:
+            self._spend(1)  # section 5.5: what is unknown is ignored
+
+    # --- data ---
+
+    def _data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """Section 6.1."""
+        length = len(payload)
+        if flags & frames.PADDED:
+            payload = _unpadded(payload)
+        self._receive_window -= length
+        if self._receive_window < 0:
+            raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "more data than the connection's window")
+        self._owed += length
+        if self._owed >= CONNECTION_WINDOW // 2 and self.held < _MAX_HELD:
+            self._give_window()
+        if payload:
+            self._earn(1)
+        elif not flags & frames.END_STREAM:
+            self._spend(1)
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._check_not_idle(stream_id, "DATA")
+            if stream_id not in self._reset:
+                self._spend(_RESET_COST)
+                self._emit(frames.rst_stream(stream_id, frames.STREAM_CLOSED))
+            return
+        if stream.is_remote_ended:
+            self.break_stream(stream, frames.STREAM_CLOSED)
+            return
+        stream.receive_window -= length
+        if stream.receive_window < 0:
+            self.break_stream(stream, frames.FLOW_CONTROL_ERROR)
+        elif not stream.receive(payload, length, is_end=bool(flags & frames.END_STREAM)):
+            self.break_stream(stream, frames.PROTOCOL_ERROR)  # section 8.1.1
+
+    def release(self, length: int) -> None:
+        """So much of what was held was taken, or dropped."""
+        self.held -= length
+        if self._owed >= CONNECTION_WINDOW // 2 and self.held < _MAX_HELD:
+            self._give_window()
+
+    def _give_window(self) -> None:
+        self.write_window(0, self._owed)
+        self._receive_window += self._owed
+        self._owed = 0
+
+    # --- header blocks ---
+
+    def _headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """Section 6.2."""
+        if not stream_id:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "HEADERS on stream 0")
+        if flags & frames.PADDED:
+            payload = _unpadded(payload)
+        if flags & frames.HAS_PRIORITY:
+            if len(payload) < 5:
+                raise ConnectionFault(frames.FRAME_SIZE_ERROR, "HEADERS too short for their priority")
+            payload = payload[5:]
+        if flags & frames.END_HEADERS:
+            self._read_block(stream_id, payload, is_end=bool(flags & frames.END_STREAM))
+            return
+        self._block = [payload]
+        self._block_stream = stream_id
+        self._block_flags = flags
+        self._continuations = 0
+        self.block_since_s = self.now_s
+
+    def _continuation(self, flags: int, payload: bytes) -> None:
+        """Section 6.10. So many frames may carry one header block, and so many bytes (CHECKLIST 29)."""
+        self._block.append(payload)
+        self._continuations += 1
+        if self._continuations > _MAX_CONTINUATIONS or sum(map(len, self._block)) > self._max_block_bytes:
+            raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "a header block without an end")
+        if flags & frames.END_HEADERS:
+            stream_id, self._block_stream = self._block_stream, 0
+            block, self._block = b"".join(self._block), []
+            self.block_since_s = 0.0
+            self._read_block(stream_id, block, is_end=bool(self._block_flags & frames.END_STREAM))
+
+    def _read_block(self, stream_id: int, block: bytes, *, is_end: bool) -> None:
+        """A whole block is read whatever becomes of it, because the next ones may refer to it (section 4.3)."""
+        state = GOOD
+        try:
+            fields = self._decoder.read(block)
+        except CompressionError as error:
+            raise ConnectionFault(frames.COMPRESSION_ERROR, str(error)) from None
+        except MalformedError:
+            fields, state = [], MALFORMED
+        except TooLargeError:
+            fields, state = [], TOO_LARGE
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            if stream.is_remote_ended:
+                self.break_stream(stream, frames.STREAM_CLOSED)
+            else:
+                self.on_block(stream, fields, state, is_end=is_end)
+            return
+        if self._is_server and stream_id > self.last_peer_id:
+            self._open(stream_id, fields, state, is_end=is_end)
+            return
+        if stream_id in self._reset:
+            return
+        self._check_not_idle(stream_id, "HEADERS")
+        if any(first <= stream_id <= last for first, last in self._skipped):
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "a stream id below one that was used")
+        raise ConnectionFault(frames.STREAM_CLOSED, "HEADERS on a stream that is closed")
+
+    def _open(self, stream_id: int, fields: list[FieldLine], state: int, *, is_end: bool) -> None:
+        """Section 5.1.1."""
+        if not stream_id & 1:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "an even stream id from a client")
+        if stream_id > self.last_peer_id + 2:
+            self._skipped.append((self.last_peer_id + 1, stream_id - 1))
+            del self._skipped[:-_SKIPPED_AT_MOST]
+        self.last_peer_id = stream_id
+        self.on_request(stream_id, fields, state, is_end=is_end)
+
+    # --- other frames ---
+
+    def _rst_stream(self, stream_id: int, payload: bytes) -> None:
+        """Section 6.4."""
+        if len(payload) != 4:
+            raise ConnectionFault(frames.FRAME_SIZE_ERROR, "RST_STREAM is not 4 bytes long")
+        self._check_not_idle(stream_id, "RST_STREAM")
+        stream = self.streams.get(stream_id)
+        self._spend(1 if stream is None or not self._is_server else _RESET_COST)
+        if stream is not None:
+            self.forget(stream)
+            stream.on_reset(frames.word(payload))
+
+    def _settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """Section 6.5."""
+        if stream_id:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "SETTINGS on a stream")
+        self._spend(1)
+        if flags & frames.ACK:
+            if payload:
+                raise ConnectionFault(frames.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS with a payload")
+            self._decoder.limit_acknowledged()  # we announce settings once
+            return
+        if len(payload) % 6:
+            raise ConnectionFault(frames.FRAME_SIZE_ERROR, "SETTINGS of no whole number of settings")
+        self._has_settings = True
+        if self.max_peer_streams < 0:
+            self.max_peer_streams = frames.MAX_STREAM_ID  # unless it says otherwise
+        for number, value in frames.settings_pairs(payload):
+            self._setting(number, value)
+        self._emit(frames.SETTINGS_ACK)
+        self.on_settings()
+
+    def _setting(self, number: int, value: int) -> None:
+        """Section 6.5.2. The peer's table size does not matter: nothing that we send is indexed."""
+        if number == frames.SETTINGS_ENABLE_PUSH:
+            if value > 1 or (value and not self._is_server):
+                raise ConnectionFault(frames.PROTOCOL_ERROR, f"ENABLE_PUSH of {value}")
+        elif number == frames.SETTINGS_MAX_CONCURRENT_STREAMS:
+            self.max_peer_streams = value
+        elif number == frames.SETTINGS_INITIAL_WINDOW_SIZE:
+            if value > frames.MAX_WINDOW:
+                raise ConnectionFault(frames.FLOW_CONTROL_ERROR, f"an initial window of {value}")
+            change = value - self.initial_send_window
+            self.initial_send_window = value
+            for stream in self.streams.values():
+                stream.send_window += change  # below 0, maybe (section 6.9.2)
+                if stream.send_window > frames.MAX_WINDOW:
+                    raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "a stream's window over 2^31-1")
+            self.write_blocked()
+        elif number == frames.SETTINGS_MAX_FRAME_SIZE:
+            if not frames.MAX_FRAME_BYTES <= value <= frames.LARGEST_FRAME_BYTES:
+                raise ConnectionFault(frames.PROTOCOL_ERROR, f"a maximum frame size of {value}")
+            self.max_frame_bytes = value
+        elif number == frames.SETTINGS_ENABLE_CONNECT_PROTOCOL:
+            if value > 1 or (self.extends_connect and not value):
+                raise ConnectionFault(frames.PROTOCOL_ERROR, f"ENABLE_CONNECT_PROTOCOL of {value}")
+            self.extends_connect = value == 1
+
+    def _ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """Section 6.7."""
+        if stream_id:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "PING on a stream")
+        if len(payload) != 8:
+            raise ConnectionFault(frames.FRAME_SIZE_ERROR, "PING is not 8 bytes long")
+        self._spend(1)
+        if flags & frames.ACK:
+            self.on_ping_ack(payload)
+        else:
+            self._emit(frames.ping(payload, is_ack=True))
+
+    def _goaway(self, stream_id: int, payload: bytes) -> None:
+        """Section 6.8."""
+        if stream_id:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "GOAWAY on a stream")
+        if len(payload) < 8:
+            raise ConnectionFault(frames.FRAME_SIZE_ERROR, "GOAWAY below 8 bytes")
+        self._spend(1)
+        self.is_going = True
+        self.on_goaway(frames.word(payload) & frames.MAX_STREAM_ID, frames.word(payload, 4))
+
+    def _priority(self, stream_id: int, payload: bytes) -> None:
+        """Section 6.3: its form counts, what it says does not."""
+        if not stream_id:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "PRIORITY on stream 0")
+        self._spend(1)
+        if len(payload) != 5:
+            stream = self.streams.get(stream_id)
+            if stream is not None:
+                self.break_stream(stream, frames.FRAME_SIZE_ERROR)
+            else:
+                self._emit(frames.rst_stream(stream_id, frames.FRAME_SIZE_ERROR))
+
+    def _window_update(self, stream_id: int, payload: bytes) -> None:
+        """Section 6.9."""
+        if len(payload) != 4:
+            raise ConnectionFault(frames.FRAME_SIZE_ERROR, "WINDOW_UPDATE is not 4 bytes long")
+        self._spend(1)
+        increment = frames.word(payload) & frames.MAX_WINDOW
+        if not stream_id:
+            if not increment:
+                raise ConnectionFault(frames.PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
+            self.send_window += increment
+            if self.send_window > frames.MAX_WINDOW:
+                raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "the connection's window over 2^31-1")
+            self.write_blocked()
+            return
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._check_not_idle(stream_id, "WINDOW_UPDATE")
+        elif not increment:
+            self.break_stream(stream, frames.PROTOCOL_ERROR)
+        elif stream.send_window + increment > frames.MAX_WINDOW:
+            self.break_stream(stream, frames.FLOW_CONTROL_ERROR)
+        else:
+            stream.send_window += increment
+            while stream.write_one():
+                pass
+
+    def _check_not_idle(self, stream_id: int, what: str) -> None:
+        """Section 5.1: on a stream that nobody opened there is only HEADERS and PRIORITY."""
+        if self._is_server:
+            is_idle = not stream_id & 1 or stream_id > self.last_peer_id
+        else:
+            is_idle = not stream_id & 1 or stream_id >= self.next_id
+        if is_idle:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, f"{what} on stream {stream_id}, which is idle")
+
+    # --- the budget ---
+
+    def _spend(self, cost: int) -> None:
+        self._budget -= cost
+        if self._budget < 0:
+            raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
+
+    def _earn(self, worth: int) -> None:
+        if self._budget < _BUDGET:
+            self._budget += worth
+
+    def second_passed(self, now_s: float) -> None:
+        self.now_s = now_s
+        if not self.is_full:
+            self._budget = min(self._budget + _BUDGET_PER_S, _BUDGET)
+
+    # --- frames out ---
+
+    def _emit(self, data: bytes) -> None:
+        if not self.out:
+            self.on_output()
+        self.out.append(data)
+
+    def take_output(self) -> bytes:
+        """What is to be written now."""
+        out = self.out
+        self.out = []
+        self.turn += 1
+        return b"".join(out)
+
+    def announce(self, *pairs: tuple[int, int]) -> None:
+        """The first thing that either side says: (the preface,) settings, and the connection's whole window."""
+        if not self._is_server:
+            self._emit(frames.PREFACE)
+        self._emit(frames.settings(*pairs))
+        self._emit(frames.window_update(0, CONNECTION_WINDOW - frames.DEFAULT_WINDOW))
+
+    def write_head(self, stream: Stream, fields: list[FieldLine], *, is_end: bool) -> None:
+        """A header block, in as many frames as it takes."""
+        raws = [field.raw for field in fields]
+        if self._tells_table_size:
+            # Nothing that we send is to be remembered: blocks are passed on as they came (RFC 7541 section 4.2).
+            self._tells_table_size = False
+            raws.insert(0, b"\x20")
+        block = b"".join(raws)
+        if not self.out:
+            self.on_output()
+        out = self.out
+        stream._last_index = len(out)
+        stream._last_turn = self.turn
+        flags = 0
+        if is_end:
+            flags = frames.END_STREAM
+            self._earn(_ANSWER_WORTH)
+        limit = self.max_frame_bytes
+        if len(block) <= limit:
+            out.append(frame_header(len(block), frames.HEADERS, flags | frames.END_HEADERS, stream.stream_id))
+            out.append(block)
+            return
+        kind = frames.HEADERS
+        for start in range(0, len(block), limit):
+            part = block[start : start + limit]
+            if start + limit >= len(block):
+                flags |= frames.END_HEADERS
+            out.append(frame_header(len(part), kind, flags, stream.stream_id))
+            out.append(part)
+            kind, flags = frames.CONTINUATION, 0
+
+    def write_data(self, stream: Stream, data: bytes) -> None:
+        """One frame; there is room for it."""
+        length = len(data)
+        stream.send_window -= length
+        self.send_window -= length
+        self._earn(_DATA_WORTH)
+        if not self.out:
+            self.on_output()
+        out = self.out
+        stream._last_index = len(out)
+        stream._last_turn = self.turn
+        out.append(frame_header(length, frames.DATA, 0, stream.stream_id))
+        out.append(data)
+
+    def write_end(self, stream: Stream) -> None:
+        """END_STREAM: on the stream's last frame, where that still is here."""
+        self._earn(_ANSWER_WORTH)
+        if stream._last_turn == self.turn:
+            header = self.out[stream._last_index]
+            self.out[stream._last_index] = header[:4] + bytes((header[4] | frames.END_STREAM,)) + header[5:]
+        else:
+            self._emit(frame_header(0, frames.DATA, frames.END_STREAM, stream.stream_id))
+
+    def write_window(self, stream_id: int, increment: int) -> None:
+        self._emit(frames.window_update(stream_id, increment))
+
+    def write_goaway(self, last_stream_id: int, code: int = frames.NO_ERROR) -> None:
+        self._emit(frames.goaway(last_stream_id, code))
+
+    def write_ping(self, payload: bytes) -> None:
+        self._emit(frames.ping(payload))
+
+    def write_blocked(self) -> None:
+        """The connection's window or its transport has room again: everybody in turn, a frame each."""
+        moved = True
+        while moved and self.send_window > 0 and not self.is_full and self.blocked:
+            moved = False
+            for stream in list(self.blocked.values()):
+                if stream.write_one():
+                    moved = True
+
+    # --- the end of streams, and of the connection ---
+
+    def forget(self, stream: Stream) -> None:
+        """The stream is closed: both sides have ended, or one was reset."""
+        if self.streams.pop(stream.stream_id, None) is not None:
+            stream.drop()
+            self.on_stream_closed()
+
+    def on_stream_closed(self) -> None: ...
+
+    def reset(self, stream: Stream, code: int) -> None:
+        self._emit(frames.rst_stream(stream.stream_id, code))
+        self.note_reset(stream.stream_id)
+        self.forget(stream)
+
+    def refuse(self, stream_id: int, code: int) -> None:
+        """A stream that was never opened here."""
+        self._emit(frames.rst_stream(stream_id, code))
+        self.note_reset(stream_id)
+
+    def note_reset(self, stream_id: int) -> None:
+        """Frames for it may come, and mean nothing (section 5.1)."""
+        if len(self._reset) >= _RESET_AT_MOST:
+            del self._reset[next(iter(self._reset))]
+        self._reset[stream_id] = None
+
+    def break_stream(self, stream: Stream, code: int) -> None:
+        """The peer broke the rules on this stream (section 5.4.2): it ends, the others go on."""
+        self.reset(stream, code)
+        stream.on_broken(code)
+
+    def fail(self, fault: ConnectionFault) -> None:
+        """The peer broke the rules of the connection (section 5.4.1)."""
+        self.is_broken = self.is_going = True
+        self._emit(frames.goaway(self.last_peer_id, fault.code, fault.text))
+        self.on_fault(fault)
+
+
+def _unpadded(payload: bytes) -> bytes:
+    """Without the padding's length and the padding (section 6.1)."""
+    if not payload:
+        raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a padded frame without its padding's length")
+    padding = payload[0]
+    if padding >= len(payload):
+        raise ConnectionFault(frames.PROTOCOL_ERROR, "more padding than payload")
+    return payload[1 : len(payload) - padding]

@@ -1,0 +1,424 @@
+"""One downstream connection that speaks HTTP/2: each stream is one exchange, routed by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from proxy import errors
+from proxy.answers import own_head
+from proxy.codec.events import END, UNTIL_END, End, ResponseHead
+from proxy.codec.fields import FieldLine
+from proxy.codec.h2 import frames
+from proxy.codec.h2.connection import GOOD, TOO_LARGE, Connection
+from proxy.codec.h2.frames import ConnectionFault
+from proxy.codec.h2.heads import Malformed, RequestHeads, end_of
+from proxy.codec.h2.hpack import Decoder
+from proxy.codec.h2.stream import Stream
+from proxy.codec.translate import response_fields
+from proxy.errors import Reason
+from proxy.exchange import NO_CODE, Exchange, Port, decision_field
+from proxy.net.connections import Connections
+from proxy.routing.decision import decision_text
+
+_LINGER_S: Final = 2.0
+# A caller that is silent while it waits for answers is asked whether it is still there.
+_PING_AFTER_S: Final = 30.0
+_PING_WITHIN_S: Final = 20.0
+_ALIVE: Final = b"\0\0alive\0"
+_DRAINING: Final = b"draining"
+# How long a drain waits for the answer that says which streams were under way.
+_GOAWAY_S: Final = 1.0
+
+
+class H2Downstream(Connection):
+    """The connection. Made when an H1Downstream meets the preface, with everything that came so far."""
+
+    __slots__ = (
+        "_connections",
+        "_drain_since_s",
+        "_eof",
+        "_final_id",
+        "_heads",
+        "_is_lingering",
+        "_is_new",
+        "_ping_since_s",
+        "_port",
+        "_transport",
+        "active_at_s",
+        "is_looped",
+    )
+
+    def __init__(self, port: Port, connections: Connections, transport: asyncio.Transport) -> None:
+        decoder = Decoder(connections.h2_request_kinds, connections.limits)
+        super().__init__(decoder, is_server=True, max_block_bytes=connections.limits.max_bytes, now_s=connections.now_s)
+        self._port = port
+        self._connections = connections
+        self._transport = transport
+        self._heads = RequestHeads()
+        self._eof = False
+        self._is_new = True
+        self._is_lingering = False
+        self._final_id = frames.MAX_STREAM_ID  # of the last stream that is served
+        self._drain_since_s = 0.0
+        self._ping_since_s = 0.0  # when a ping was sent that is not answered; 0: none
+        self.active_at_s = connections.now_s
+        self.is_looped = False
+        self.announce(
+            (frames.SETTINGS_HEADER_TABLE_SIZE, 0),
+            (frames.SETTINGS_MAX_CONCURRENT_STREAMS, connections.max_streams),
+            (frames.SETTINGS_INITIAL_WINDOW_SIZE, self.stream_window),
+            (frames.SETTINGS_MAX_HEADER_LIST_SIZE, connections.limits.max_bytes),
+            (frames.SETTINGS_ENABLE_CONNECT_PROTOCOL, 1),
+        )
+
+    # --- from the transport ---
+
+    def data_received(self, data: bytes) -> None:
+        self.now_s = self.active_at_s = self._connections.now_s
+        self._ping_since_s = 0.0
+        outbox = self._connections.outbox
+        outbox.begin()
+        try:
+            self.receive(data)
+        finally:
+            outbox.end()
+
+    def eof_received(self) -> bool:
+        """The peer says no more. What it asked for whole is still answered."""
+        self._eof = True
+        for stream in list(self.streams.values()):
+            if not stream.is_remote_ended:
+                stream.reset(frames.CANCEL)
+                stream.on_reset(frames.CANCEL)
+        return bool(self.streams) and not self._is_lingering
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.remove(self)
+        self.is_broken = True
+        self._end_streams(errors.DOWNSTREAM_CLOSED)
+
+    def pause_writing(self) -> None:
+        self.is_full = True
+
+    def resume_writing(self) -> None:
+        self.is_full = False
+        outbox = self._connections.outbox
+        outbox.begin()
+        try:
+            self.write_blocked()
+        finally:
+            outbox.end()
+
+    def flush(self) -> None:
+        data = self.take_output()
+        if data and not self._is_lingering and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def on_output(self) -> None:
+        self._connections.outbox.add(self)
+
+    # --- from the peer ---
+
+    def on_request(self, stream_id: int, fields: list[FieldLine], state: int, *, is_end: bool) -> None:
+        if stream_id > self._final_id:
+            self.note_reset(stream_id)  # section 6.8: the GOAWAY told that it would not be served
+            return
+        if len(self.streams) >= self._connections.max_streams:
+            self._spend(1)
+            self.refuse(stream_id, frames.REFUSED_STREAM)
+            return
+        if self._is_new:
+            self._is_new = False
+            self.is_looped = self._connections.is_own(self._transport)
+        if state == TOO_LARGE:
+            self._refuse(stream_id, is_end, errors.HEAD_TOO_LARGE, "the header list is over the limit")
+            return
+        try:
+            if state != GOOD:
+                raise Malformed
+            head = self._heads.read(fields, is_end=is_end)
+        except Malformed:
+            # Section 8.1.1. Nobody is told in words: a peer that makes such requests is no browser.
+            self._port.metrics.refuse(errors.BAD_REQUEST)
+            self._spend(1)
+            self.refuse(stream_id, frames.PROTOCOL_ERROR)
+            return
+        if head.method == b"CONNECT" and not head.upgrade:
+            self._refuse(stream_id, is_end, errors.METHOD_NOT_ALLOWED, "CONNECT is not served")
+            return
+        self.streams[stream_id] = stream = H2DownstreamStream(self, stream_id)
+        stream.is_remote_ended = is_end
+        if head.body > 0:
+            stream.body_left = head.body
+        elif head.body == UNTIL_END:
+            stream.body_left = 0
+        elif head.upgrade:
+            stream.pause()  # until it is a tunnel
+        stream.exchange = exchange = Exchange(self._port, stream, head)
+        exchange.start()
+
+    def on_block(self, stream: Stream, fields: list[FieldLine], state: int, *, is_end: bool) -> None:
+        """Trailers: a block behind the first one, which ends the stream."""
+        try:
+            if state != GOOD or not is_end or stream.body_left > 0:
+                raise Malformed
+            end = end_of(fields, self._connections.h2_request_kinds)
+        except Malformed:
+            self.break_stream(stream, frames.PROTOCOL_ERROR)
+        else:
+            stream.receive_end(end)
+
+    def on_fault(self, fault: ConnectionFault) -> None:
+        self._port.metrics.refuse(errors.BAD_REQUEST)
+        self._end_streams(errors.BAD_REQUEST)
+        self._linger()
+
+    def on_goaway(self, last_stream_id: int, code: int) -> None:
+        self.on_stream_closed()
+
+    def on_ping_ack(self, payload: bytes) -> None:
+        if payload == _DRAINING and self._drain_since_s:
+            self._say_last()
+
+    def on_stream_closed(self) -> None:
+        if not self.streams and (self.is_going or self._eof) and not self.is_broken:
+            self._close()
+
+    # --- refusing and closing ---
+
+    def _refuse(self, stream_id: int, is_end: bool, reason: Reason, text: str) -> None:
+        """An answer without an exchange."""
+        self._port.metrics.refuse(reason)
+        self._spend(1)
+        self.streams[stream_id] = stream = H2DownstreamStream(self, stream_id)
+        stream.is_remote_ended = is_end
+        body = f"pointsman: {reason}: {text}\n".encode("ascii", "backslashreplace")
+        head = own_head(reason.status, reason, reason.name, body)
+        if self._port.decision_field:
+            head.append(decision_field(decision_text("none", None, reason)))
+        stream.send_head(head)
+        stream.send_body(body)
+        stream.send_end(END)
+
+    def _end_streams(self, reason: Reason) -> None:
+        for stream in list(self.streams.values()):
+            stream.drop()
+            if isinstance(stream, H2DownstreamStream):
+                stream.lose(reason)
+        self.streams.clear()
+
+    def _close(self) -> None:
+        """Behind what is written."""
+        self.flush()
+        self._transport.close()
+
+    def _linger(self) -> None:
+        """Our side ends; what still comes is dropped, so that no reset overtakes the last words."""
+        self._is_lingering = True
+        self.active_at_s = self._connections.now_s
+        if self._transport.is_closing():
+            return
+        self._transport.write(self.take_output())
+        if self._eof:
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+
+    @property
+    def peer(self) -> bytes:
+        """The caller's address, without its port."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]).encode() if name else b"unknown"
+
+    # --- time ---
+
+    def check_time(self, now_s: float) -> None:
+        """Called about once a second: closes what took too long."""
+        timeouts = self._connections.timeouts
+        self.second_passed(self._connections.now_s)
+        idle_s = now_s - self.active_at_s
+        if self._is_lingering or self._transport.is_closing():
+            if idle_s > _LINGER_S:
+                self._transport.abort()
+        elif (self.block_since_s and now_s - self.block_since_s > timeouts.head_timeout_s) or (
+            not self._has_settings and idle_s > timeouts.head_timeout_s
+        ):
+            self._port.metrics.refuse(errors.REQUEST_TIMEOUT)
+            self.fail(ConnectionFault(frames.NO_ERROR, "a head that took too long"))
+        elif self.streams:
+            for stream in list(self.streams.values()):
+                if isinstance(stream, H2DownstreamStream):
+                    stream.check_time(now_s)
+            self._check_alive(now_s, idle_s)
+        elif timeouts.idle_timeout_s and idle_s > timeouts.idle_timeout_s:
+            self.is_going = True
+            self.write_goaway(self.last_peer_id)
+            self._close()
+
+    def _check_alive(self, now_s: float, idle_s: float) -> None:
+        if self._ping_since_s:
+            if now_s - self._ping_since_s > _PING_WITHIN_S:
+                self._transport.abort()
+        elif idle_s > _PING_AFTER_S:
+            self._ping_since_s = self._connections.now_s
+            self.write_ping(_ALIVE)
+
+    def drain(self, idle_since_s: float) -> None:
+        """Ends gracefully, in two steps (section 6.8): no new streams, please; and, when the peer must have read that,
+        which was the last one."""
+        now_s = self._connections.now_s
+        if self._is_lingering:
+            return
+        if not self._drain_since_s:
+            self._drain_since_s = now_s
+            self.write_goaway(frames.MAX_STREAM_ID)
+            self.write_ping(_DRAINING)
+        elif now_s - self._drain_since_s > _GOAWAY_S:
+            self._say_last()
+
+    def _say_last(self) -> None:
+        if self._final_id == frames.MAX_STREAM_ID:
+            self._final_id = self.last_peer_id
+            self.is_going = True
+            self.write_goaway(self._final_id)
+        self.on_stream_closed()
+
+    def cut(self) -> None:
+        """The drain's time is over."""
+        self.is_broken = True
+        self._end_streams(errors.DRAINED)
+        self._transport.abort()
+
+    def end_unrouted_tunnel(self, within_s: float) -> None:
+        """Tunnels are streams here."""
+
+
+class H2DownstreamStream(Stream):
+    """Implements `exchange.Downstream`."""
+
+    __slots__ = ("_downstream", "_is_tunnel", "_tunnel_ends_s", "exchange")
+
+    def __init__(self, connection: H2Downstream, stream_id: int) -> None:
+        super().__init__(connection, stream_id)
+        self._downstream = connection
+        self.exchange: Exchange | None = None
+        self._is_tunnel = False
+        self._tunnel_ends_s = 0.0  # when a tunnel whose route is gone must have ended; 0: it stands
+
+    # --- from the exchange ---
+
+    @property
+    def is_looped(self) -> bool:
+        return self._downstream.is_looped
+
+    @property
+    def peer(self) -> bytes:
+        return self._downstream.peer
+
+    def send_interim(self, head: ResponseHead) -> None:
+        self.connection.write_head(self, head.fields if head.is_http2 else response_fields(head), is_end=False)
+
+    def send_head(self, head: ResponseHead, *, is_last: bool = False) -> None:
+        if self.is_closed:
+            return
+        self.active_at_s = self.connection.now_s
+        if head.status == 101:
+            self._open_tunnel(head)
+        else:
+            self.connection.write_head(self, head.fields if head.is_http2 else response_fields(head), is_end=False)
+
+    def _open_tunnel(self, head: ResponseHead) -> None:
+        self._is_tunnel = True
+        self.connection.write_head(self, head.fields if head.is_http2 else response_fields(head), is_end=False)
+        self._downstream._connections.add_tunnel(self)
+        self.resume()
+
+    def send_body(self, data: bytes) -> None:
+        self.write_body(data)
+
+    def send_end(self, end: End) -> None:
+        exchange = self.exchange
+        if exchange is None or exchange.is_over:
+            self._leave()
+        self.write_end(end)
+
+    def flush(self) -> None:
+        """The connection writes when all that came was worked off."""
+
+    def abort(self, code: int = NO_CODE) -> None:
+        self._leave()
+        self.reset(frames.INTERNAL_ERROR if code == NO_CODE else code)
+
+    def pause_reading(self) -> None:
+        self.pause()
+
+    def resume_reading(self) -> None:
+        self.resume()
+
+    # --- from the peer ---
+
+    def on_body(self, data: bytes) -> None:
+        if self.exchange is not None:
+            self.exchange.request_body(data)
+
+    def on_end(self, end: End) -> None:
+        if self.exchange is not None:
+            self.exchange.request_end(end)
+
+    def on_reset(self, code: int) -> None:
+        self.lose(errors.DOWNSTREAM_CLOSED)
+
+    def on_broken(self, code: int) -> None:
+        self._downstream._port.metrics.refuse(errors.BAD_REQUEST)
+        self.lose(errors.BAD_REQUEST)
+
+    def lose(self, reason: Reason) -> None:
+        """The stream is no more."""
+        exchange = self.exchange
+        self._leave()
+        if exchange is not None:
+            exchange.downstream_failed(reason)
+
+    def _leave(self) -> None:
+        self.exchange = None
+        if self._is_tunnel:
+            self._is_tunnel = False
+            self._downstream._connections.remove_tunnel(self)
+
+    def on_full(self) -> None:
+        if self.exchange is not None:
+            self.exchange.downstream_is_full()
+
+    def on_free(self) -> None:
+        if self.exchange is not None:
+            self.exchange.downstream_is_free()
+
+    def on_sent(self) -> None:
+        """An answer that did not wait for the whole request: the rest of that is not wanted (section 8.1)."""
+        if self.exchange is None:
+            self.reset(frames.NO_ERROR)
+
+    # --- time ---
+
+    def check_time(self, now_s: float) -> None:
+        exchange = self.exchange
+        timeouts = self._downstream._connections.timeouts
+        idle_s = now_s - self.active_at_s
+        if exchange is None:
+            if timeouts.stream_idle_timeout_s and idle_s > timeouts.stream_idle_timeout_s:
+                self.reset(frames.CANCEL)  # the peer does not read what is written
+            return
+        is_long = self._is_tunnel or exchange.head.is_grpc  # which may be silent for as long as it likes
+        limit_s = timeouts.tunnel_idle_timeout_s if is_long else timeouts.stream_idle_timeout_s
+        if self._tunnel_ends_s and now_s > self._tunnel_ends_s:
+            exchange.route_ended()
+        elif limit_s and idle_s > limit_s and now_s - exchange.upstream_active_at_s > limit_s:
+            exchange.stream_timed_out()
+
+    def end_unrouted_tunnel(self, within_s: float) -> None:
+        """The table changed: a tunnel that it no longer leads where it goes ends within so many seconds."""
+        if self.exchange is None or self.exchange.is_routed:
+            self._tunnel_ends_s = 0.0
+        elif not self._tunnel_ends_s:
+            self._tunnel_ends_s = self.connection.now_s + within_s

@@ -1,0 +1,382 @@
+"""One upstream connection that speaks HTTP/2, shared by exchanges: each has a stream of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from proxy import errors
+from proxy.codec.events import END, NO_BODY, UNTIL_CLOSE, UNTIL_END, End, RequestHead, ResponseHead
+from proxy.codec.fields import FieldLine
+from proxy.codec.h2 import frames
+from proxy.codec.h2.connection import GOOD, TOO_LARGE, Connection
+from proxy.codec.h2.frames import ConnectionFault
+from proxy.codec.h2.heads import Malformed, end_of, response_head
+from proxy.codec.h2.hpack import Decoder
+from proxy.codec.h2.stream import Stream
+from proxy.codec.translate import request_fields
+from proxy.errors import Reason
+from proxy.exchange import NO_CODE, Exchange
+from proxy.net.targets import Address
+
+if TYPE_CHECKING:
+    from proxy.net.pool import Pool
+
+# Streams that are opened before the peer has said how many it takes, and at most.
+_STREAMS_AT_FIRST: Final = 100
+_STREAMS_AT_MOST: Final = 1000
+# Stream ids are used up one day; the connection is left before.
+_LAST_ID: Final = 2**30
+# gRPC servers allow a ping in five minutes where nothing else moves, and end connections that send more.
+_PING_AFTER_S: Final = 330.0
+_PING_WITHIN_S: Final = 20.0
+_ALIVE: Final = b"\0\0alive\0"
+
+
+class H2Upstream(Connection):
+    """The connection."""
+
+    __slots__ = (
+        "_has_room_for",
+        "_ping_since_s",
+        "_pool",
+        "_transport",
+        "_unflushed",
+        "_waiting",
+        "active_at_s",
+        "address",
+        "ends",
+        "is_proven",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, pool: Pool, address: Address) -> None:
+        decoder = Decoder(pool.h2_response_kinds, pool.limits)
+        super().__init__(decoder, is_server=False, max_block_bytes=pool.limits.max_bytes, now_s=pool.now_s)
+        self._pool = pool
+        self.address = address
+        self.ends: tuple[object, object] = (None, None)  # local, remote
+        self.active_at_s = pool.now_s
+        self.is_proven = False  # it has answered a request
+        self._has_room_for = _STREAMS_AT_FIRST
+        self._ping_since_s = 0.0
+        self._unflushed: list[H2UpstreamStream] = []  # whose response has begun, and may be waiting for more
+        self._waiting: list[H2UpstreamStream] = []  # extended CONNECTs, until the peer has said whether it takes them
+
+    # --- from the pool ---
+
+    @property
+    def has_room(self) -> bool:
+        return not self.is_going and len(self.streams) < self._has_room_for and self.next_id < _LAST_ID
+
+    def open(self) -> H2UpstreamStream:
+        """A stream that has no number before its head is sent."""
+        return H2UpstreamStream(self)
+
+    def close(self) -> None:
+        """It is no longer wanted: at once, or after the streams that it has."""
+        if not self.is_going:
+            self.is_going = True
+            self._pool.forget_shared(self)
+            if not self._transport.is_closing():
+                self.write_goaway(0)
+        if not self.streams:
+            self.flush()
+            self._transport.close()
+
+    # --- from the transport ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has its own base class
+        self._pool.opened(self, self._transport)
+        self.announce(
+            (frames.SETTINGS_HEADER_TABLE_SIZE, 0),
+            (frames.SETTINGS_ENABLE_PUSH, 0),
+            (frames.SETTINGS_INITIAL_WINDOW_SIZE, self.stream_window),
+            (frames.SETTINGS_MAX_HEADER_LIST_SIZE, self._pool.limits.max_bytes),
+        )
+
+    def data_received(self, data: bytes) -> None:
+        self.now_s = self.active_at_s = self._pool.now_s
+        self._ping_since_s = 0.0
+        outbox = self._pool.outbox
+        outbox.begin()
+        try:
+            self.receive(data)
+            if self._unflushed:
+                unflushed, self._unflushed = self._unflushed, []
+                for stream in unflushed:
+                    if stream.exchange is not None:
+                        stream.exchange.flush()
+        finally:
+            outbox.end()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_broken = self.is_going = True
+        self._pool.lost(self)
+        if not self.is_proven and self.streams:
+            self.address.failed(self._pool.now_s)
+        self._end_streams(errors.UPSTREAM_CLOSED)
+
+    def pause_writing(self) -> None:
+        self.is_full = True
+
+    def resume_writing(self) -> None:
+        self.is_full = False
+        outbox = self._pool.outbox
+        outbox.begin()
+        try:
+            self.write_blocked()
+        finally:
+            outbox.end()
+
+    def flush(self) -> None:
+        data = self.take_output()
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def on_output(self) -> None:
+        self._pool.outbox.add(self)
+
+    # --- from the peer ---
+
+    def on_settings(self) -> None:
+        self._has_room_for = min(self.max_peer_streams, _STREAMS_AT_MOST)
+        waiting, self._waiting = self._waiting, []
+        for stream in waiting:
+            stream.send_waiting()
+
+    def on_block(self, stream: Stream, fields: list[FieldLine], state: int, *, is_end: bool) -> None:
+        assert isinstance(stream, H2UpstreamStream)
+        exchange = stream.exchange
+        if exchange is None:
+            return
+        try:
+            if stream.has_head:
+                if state != GOOD or not is_end or stream.body_left > 0:
+                    raise Malformed
+                stream.receive_end(end_of(fields, self._pool.h2_response_kinds))
+                return
+            if state == TOO_LARGE:
+                stream.reset(frames.CANCEL)
+                stream.fail(errors.UPSTREAM_HEAD_TOO_LARGE, NO_CODE)
+                return
+            if state != GOOD:
+                raise Malformed
+            head = response_head(fields, is_head_request=exchange.head.method == b"HEAD", is_end=is_end)
+            stream.receive_head(head, exchange, is_end=is_end)
+        except Malformed:
+            self.break_stream(stream, frames.PROTOCOL_ERROR)
+
+    def on_request(self, stream_id: int, fields: list[FieldLine], state: int, *, is_end: bool) -> None:
+        """Never: a peer can't open streams here."""
+
+    def on_goaway(self, last_stream_id: int, code: int) -> None:
+        """Streams above the last one that it names were not processed, and go elsewhere (section 6.8)."""
+        self._pool.forget_shared(self)
+        for stream in list(self.streams.values()):
+            if stream.stream_id > last_stream_id:
+                self.forget(stream)
+                stream.on_reset(frames.REFUSED_STREAM)
+        self.on_stream_closed()
+
+    def on_fault(self, fault: ConnectionFault) -> None:
+        self.address.failed(self._pool.now_s)
+        self._pool.forget_shared(self)
+        self.flush()
+        self._transport.close()
+        self._end_streams(errors.UPSTREAM_INVALID)
+
+    def on_stream_closed(self) -> None:
+        if not self.streams and not self.is_broken:
+            if self.is_going:
+                self.flush()
+                self._transport.close()
+            elif self.address.is_gone:
+                self.close()
+
+    def refused_stream(self) -> None:
+        """The peer takes no more streams than it has now, whatever it announced."""
+        self._has_room_for = min(self._has_room_for, max(1, len(self.streams)))
+
+    def _end_streams(self, reason: Reason) -> None:
+        streams = list(self.streams.values())
+        self.streams.clear()
+        for stream in streams:
+            stream.drop()
+            if isinstance(stream, H2UpstreamStream):
+                stream.fail(reason, NO_CODE)
+
+    # --- time ---
+
+    def check_time(self, now_s: float, idle_timeout_s: float, response_timeout_s: float) -> None:
+        """Called about once a second."""
+        self.second_passed(now_s)
+        quiet_s = now_s - self.active_at_s
+        if self._transport.is_closing():
+            if quiet_s > idle_timeout_s:
+                self._transport.abort()  # the peer does not read what was written last
+        elif not self.streams:
+            if quiet_s > idle_timeout_s:
+                self.close()
+        else:
+            if response_timeout_s:
+                for stream in list(self.streams.values()):
+                    if isinstance(stream, H2UpstreamStream):
+                        stream.check_time(now_s, response_timeout_s)
+            if self._ping_since_s:
+                if now_s - self._ping_since_s > _PING_WITHIN_S:
+                    self._transport.abort()
+            elif quiet_s > _PING_AFTER_S:
+                self._ping_since_s = now_s
+                self.write_ping(_ALIVE)
+
+
+class H2UpstreamStream(Stream):
+    """Implements `exchange.Upstream`."""
+
+    __slots__ = ("_head", "_is_tunnel", "_upstream", "endpoint", "exchange", "has_head", "is_reused")
+
+    def __init__(self, connection: H2Upstream) -> None:
+        super().__init__(connection, 0)
+        self._upstream = connection
+        self.endpoint = connection.address.endpoint
+        self.is_reused = connection.is_proven  # else a lost connection was none
+        self.exchange: Exchange | None = None
+        self.has_head = False
+        self._head: RequestHead | None = None  # that waits for the peer's settings
+        self._is_tunnel = False
+
+    # --- from the exchange ---
+
+    def send_head(self, head: RequestHead, exchange: Exchange) -> None:
+        connection = self._upstream
+        self.exchange = exchange
+        self.active_at_s = connection.active_at_s = self._upstream._pool.now_s
+        self.stream_id = connection.next_id
+        connection.next_id += 2
+        connection.streams[self.stream_id] = self
+        if head.upgrade and not connection.extends_connect:
+            self._head = head
+            if connection.max_peer_streams < 0:
+                connection._waiting.append(self)
+            else:
+                self.send_waiting()
+            return
+        self._write_head(head)
+
+    def _write_head(self, head: RequestHead) -> None:
+        is_end = head.body == NO_BODY and not head.upgrade
+        self.is_local_ended = is_end
+        self.connection.write_head(self, head.fields if head.is_http2 else request_fields(head), is_end=is_end)
+
+    def send_waiting(self) -> None:
+        """An extended CONNECT, now that the peer's settings are known."""
+        head, self._head = self._head, None
+        if head is None or self.is_closed:
+            return
+        if self.connection.extends_connect:
+            self._write_head(head)
+        else:
+            self.connection.forget(self)
+            self.fail(errors.UPGRADE_REFUSED, NO_CODE)
+
+    def send_body(self, data: bytes) -> None:
+        self.write_body(data)
+
+    def send_end(self, end: End) -> None:
+        self.write_end(end)
+
+    def cancel(self) -> None:
+        self.exchange = None
+        self.reset(frames.CANCEL)
+
+    def pause_reading(self) -> None:
+        self.pause()
+
+    def resume_reading(self) -> None:
+        self.resume()
+
+    # --- from the peer ---
+
+    def receive_head(self, head: ResponseHead, exchange: Exchange, *, is_end: bool) -> None:
+        """An interim or the final head."""
+        if head.status < 200:
+            self.is_reused = False  # the request has arrived: a retry would be the second
+            exchange.response_head(head)
+            return
+        self.has_head = True
+        if self._upstream.address.is_failing:
+            self._upstream.address.succeeded()
+        self._upstream.is_proven = True
+        if head.body > 0:
+            self.body_left = head.body
+        elif head.body == UNTIL_END:
+            self.body_left = 0
+        if exchange.head.upgrade and head.status < 300 and not is_end:
+            self._is_tunnel = True
+            head.status = 101
+            head.body = UNTIL_CLOSE
+            self.body_left = -1
+        exchange.response_head(head)
+        if is_end:
+            self.receive_end(END)
+        else:
+            self._upstream._unflushed.append(self)
+
+    def on_body(self, data: bytes) -> None:
+        if not self.has_head:
+            self._upstream.break_stream(self, frames.PROTOCOL_ERROR)  # section 8.1: a head comes first
+        elif self.exchange is not None:
+            self.exchange.response_body(data)
+
+    def on_end(self, end: End) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            return
+        if not self.has_head:
+            self._upstream.break_stream(self, frames.PROTOCOL_ERROR)
+            return
+        if not self._is_tunnel:
+            self.exchange = None
+            if not self.is_local_ended:
+                self.reset(frames.CANCEL)  # the rest of the request is not wanted
+        exchange.response_end(end)
+
+    def on_reset(self, code: int) -> None:
+        self.is_reused = False  # the connection was not stale
+        if code == frames.REFUSED_STREAM:
+            self._upstream.refused_stream()
+            self.fail(errors.UPSTREAM_REFUSED, code)
+        else:
+            self.fail(errors.UPSTREAM_CLOSED, code)
+
+    def on_broken(self, code: int) -> None:
+        self.is_reused = False
+        self.fail(errors.UPSTREAM_INVALID, NO_CODE)
+
+    def fail(self, reason: Reason, code: int) -> None:
+        """The stream is no more."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.upstream_failed(reason, code)
+
+    def on_full(self) -> None:
+        if self.exchange is not None:
+            self.exchange.upstream_is_full()
+
+    def on_free(self) -> None:
+        if self.exchange is not None:
+            self.exchange.upstream_is_free()
+
+    def check_time(self, now_s: float, response_timeout_s: float) -> None:
+        exchange = self.exchange
+        if exchange is None or self.has_head or not self.is_local_ended or exchange.head.is_grpc:
+            return  # a gRPC server may send its head with the first message, whenever that is
+        if now_s - self.active_at_s > response_timeout_s:
+            self.reset(frames.CANCEL)
+            self.fail(errors.UPSTREAM_TIMEOUT, NO_CODE)
