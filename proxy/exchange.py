@@ -297,6 +297,9 @@ class Exchange:
         if status < 200 and status != 101:
             self._downstream.send_interim(head)
             return
+        if self.head.is_http2 and self.head.upgrade and status < 300 and status != 101:
+            self._refuse_upgrade()
+            return
         self._status = status
         self._grpc_status = head.grpc_status if head.grpc_status >= 0 else _GRPC_UNKNOWN
         if self._port.decision_field:
@@ -308,6 +311,13 @@ class Exchange:
             # After an early answer the rest of the request is most likely not wanted (CHECKLIST 25), and after an
             # upgrade that was refused nobody can tell what the next bytes are meant to be (CHECKLIST 38).
             self._downstream.send_head(head, is_last=not self.request_ended or bool(self.head.upgrade))
+
+    def _refuse_upgrade(self) -> None:
+        """An HTTP/1.1 upstream that answers as if nothing else was asked for: said in HTTP/2, that is a tunnel."""
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.cancel()
+        self._fail(errors.UPGRADE_REFUSED)
 
     def response_body(self, data: bytes) -> None:
         self._downstream.send_body(data)
@@ -489,7 +499,7 @@ class Exchange:
             head = own_head(status, reason, self._details(), body)
         if self._port.decision_field:
             head.append(self._decision_field())
-        self._status = head.status
+        self._status = status  # a gRPC call's counts as the failure that it is
         self._finish()
         downstream = self._downstream
         downstream.send_head(head, is_last=not self.request_ended or bool(self.head.upgrade))

@@ -113,6 +113,8 @@ class H2Upstream(Connection):
             outbox.end()
 
     def eof_received(self) -> bool:
+        self.is_going = True
+        self._pool.forget_shared(self)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -200,7 +202,7 @@ class H2Upstream(Connection):
                 self.close()
 
     def refused_stream(self) -> None:
-        """The peer takes no more streams than it has now, whatever it announced."""
+        """The peer takes no more streams than it has now, whatever it announced; for a second that is believed."""
         self._has_room_for = min(self._has_room_for, max(1, len(self.streams)))
 
     def _end_streams(self, reason: Reason) -> None:
@@ -216,6 +218,8 @@ class H2Upstream(Connection):
     def check_time(self, now_s: float, idle_timeout_s: float, response_timeout_s: float) -> None:
         """Called about once a second."""
         self.second_passed(now_s)
+        if self.max_peer_streams >= 0:
+            self._has_room_for = min(self.max_peer_streams, _STREAMS_AT_MOST)  # after a refusal, as announced again
         quiet_s = now_s - self.active_at_s
         if self._transport.is_closing():
             if quiet_s > idle_timeout_s:
@@ -363,6 +367,9 @@ class H2UpstreamStream(Stream):
         """The stream is no more."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
+            if self._is_full:
+                self._is_full = False
+                exchange.upstream_is_free()  # what it could not take goes elsewhere, or nowhere
             exchange.upstream_failed(reason, code)
 
     def on_full(self) -> None:

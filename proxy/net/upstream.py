@@ -149,6 +149,8 @@ class H1Upstream:
                         self._open_tunnel(exchange, event)
                         continue
                     exchange.response_head(event)
+                    if self._exchange is None:
+                        return  # it was no answer that could be passed on
                     if event.status < 200:
                         self.is_reused = False  # it was not stale: the request has arrived, a retry would be the second
                     else:
