@@ -23,7 +23,7 @@ from demo.client import NoResponse
 from demo.processes import DemoError, Interrupted, Processes
 from demo.scenario import AFTER, BEFORE, Step
 from demo.stack import Stack
-from demo.topology import FIRST, SANDBOXES, SECOND, SERVICES
+from demo.topology import BEHIND, FIRST, SECOND, SERVICES
 
 _REQUIREMENTS: Final = Path(__file__).with_name("requirements.txt")
 _KEEP_POLL_S: Final = 0.1
@@ -76,14 +76,15 @@ def _run(folder: Path, *, is_kept: bool) -> int:
 def _start(stack: Stack) -> None:
     report.heading("Pointsman's demo: requests through a chain of services, each behind its own sidecar")
     report.say()
-    report.say("  client > frontend > driver > location > route")
+    report.say("  client > frontend > driver > location > route        location by gRPC, the others by HTTP/1.1")
     report.say("                    > pricing")
     report.say()
     report.paragraph(
-        f"Sandboxes {' and '.join(SANDBOXES)} are changed copies of {FIRST.fork_of}. Starting everything ..."
+        f"Sandboxes {FIRST.name} and {SECOND.name} are changed copies of {FIRST.fork_of}, {BEHIND.name} of "
+        f"{BEHIND.fork_of}. Starting everything ..."
     )
     started = time.monotonic()
-    stack.start("1", FIRST)
+    stack.start("1", FIRST, BEHIND)
     report.say(f"All answer after {time.monotonic() - started:.1f} s.")
 
 
@@ -91,7 +92,7 @@ def _demonstrate(processes: Processes, stack: Stack) -> bool:
     """Sends everything and tells; whether all was as it should be."""
     started = time.monotonic()
     outcomes = list(_take(processes, stack, 1, BEFORE))
-    live_s = stack.publish("2", SECOND)
+    live_s = stack.publish("2", SECOND, BEHIND)
     report.say()
     report.paragraph(
         f"Now the table file is replaced: {FIRST.name} out, {SECOND.name} in. {live_s * 1000:.0f} ms later all "

@@ -67,7 +67,7 @@ def send(stack: Stack, headers: Mapping[str, str]) -> Journey:
     answers = list(_answers(said))
     return Journey(
         response.status,
-        str(said.get("result", response.body.strip())),
+        str(said.get("result") or said.get("error") or response.body.strip()),
         tuple(_hops(answers, counted)),
         (*_doubts(stack.instances(), answers, counted), *_doubts_of_header(response, counted[ENTRY])),
     )

@@ -37,9 +37,9 @@ def suggestions(stack: Stack) -> Iterator[tuple[str, str]]:
     yield f"{SECOND.name}, by its key:", f"{ride} -H {live}"
     yield f"The key of {FIRST.name}, gone, is refused:", f"{ride} -i -H {gone}"
     yield f"Why {SECOND.fork_of}'s sidecar sends a request where it does:", f"{explain} -d {live}"
-    yield "A key of your own: copy the route, change its routingKey; it is live as you save:", f"vi {stack.table_file}"
+    yield "A key of your own: copy a route, change its routingKey; it is live as you save:", f"vi {stack.table_file}"
     yield (
-        "A dead sandbox is an error, never silently the baseline:",
+        "A dead sandbox is an error, never silently the baseline; to its gRPC caller, UNAVAILABLE:",
         (f"kill -9 {stack.sandboxes[SECOND.name].pid}; {ride} -H {live}"),
     )
 

@@ -13,10 +13,10 @@ from typing import Final
 
 from demo.hops import NOBODY, Hop, Journey
 from demo.scenario import Step
-from demo.topology import BASELINE
+from demo.topology import BASELINE, SERVICES
 
 _WIDTH: Final = 96
-_COLUMNS: Final = "  {:<18}{:<18}{:<15}{}"
+_COLUMNS: Final = "  {:<16}{:<10}{:<16}{:<16}{}"
 
 _BOLD, _DIM, _RED, _GREEN = "1", "2", "31", "32"
 _COLOURED: Final = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
@@ -42,7 +42,7 @@ def outcome(number: int, step: Step, journey: Journey, faults: Iterable[str]) ->
         say(f"  > {name}: {value}")
     paragraph(f"{journey.status} {journey.result}", first="  < ", rest="    ")
     say()
-    say(_coloured(_COLUMNS.format("service", "answered by", "why", "key arrived in"), _DIM))
+    say(_coloured(_COLUMNS.format("service", "protocol", "answered by", "why", "key arrived in"), _DIM))
     for hop in journey.hops:
         say(_row(hop))
     say()
@@ -78,7 +78,8 @@ def _filled(text: str, first: str = "", rest: str = "") -> str:
 
 
 def _row(hop: Hop) -> str:
-    row = _COLUMNS.format("  " * hop.depth + hop.service, hop.answered_by, hop.why, hop.arrived)
+    name = "  " * hop.depth + hop.service
+    row = _COLUMNS.format(name, SERVICES[hop.service].protocol, hop.answered_by, hop.why, hop.arrived)
     if hop.answered_by == NOBODY:
         return _coloured(row, _RED)
     return row if hop.answered_by == BASELINE else _coloured(row, _GREEN)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from demo.hops import NO_KEY, NOBODY, Hop, Journey
-from demo.topology import BASELINE, ENTRY, FIRST, SECOND, UNKNOWN_KEY, Sandbox, chain
+from demo.topology import BASELINE, BEHIND, ENTRY, FIRST, PENDING, SECOND, UNKNOWN_KEY, Sandbox, chain
 
 _TRACEPARENT: Final = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -23,6 +23,7 @@ class Step:
     status: int
     hops: tuple[Hop, ...]
     proves: str
+    says: str = ""  # stands in the answer
 
     def faults(self, journey: Journey) -> list[str]:
         """What is not as it should be."""
@@ -31,6 +32,8 @@ class Step:
     def _differences(self, journey: Journey) -> Iterator[str]:
         if journey.status != self.status:
             yield f"the answer is {journey.status}, should be {self.status}"
+        if self.says not in journey.result:
+            yield f"the answer does not say {self.says}: {journey.result}"
         came, should = ({hop.service: hop for hop in hops} for hops in (journey.hops, self.hops))
         for service in came | should:
             if came.get(service) != should.get(service):
@@ -51,6 +54,16 @@ def _served(reason: str, key: str = NO_KEY, sandbox: Sandbox | None = None) -> t
     )
 
 
+def _stopped(reason: str, key: str, sandbox: Sandbox) -> tuple[Hop, ...]:
+    """A request that the sidecar of the forked service answers, so that nobody behind it is asked."""
+    behind = {service for _, service in chain(sandbox.fork_of)}
+    return tuple(
+        Hop(hop.depth, hop.service, NOBODY, reason, NO_KEY) if hop.service == sandbox.fork_of else hop
+        for hop in _served("not_forked", key)
+        if hop.service not in behind - {sandbox.fork_of}
+    )
+
+
 def _refused(reason: str) -> tuple[Hop, ...]:
     """A request that the first sidecar answers itself."""
     return (Hop(0, ENTRY, NOBODY, reason, NO_KEY),)
@@ -65,7 +78,7 @@ def _tracestate(key: str) -> dict[str, str]:
     return {"traceparent": _TRACEPARENT, "tracestate": f"sd-routing-key={key}"}
 
 
-# With the first sandbox in the table.
+# With FIRST in the table.
 BEFORE: Final = (
     Step(
         "no key",
@@ -80,7 +93,8 @@ BEFORE: Final = (
         200,
         _served("not_forked", f"baggage: {FIRST.routing_key}", FIRST),
         f"With its key in baggage, {FIRST.name} answers at one hop of five, the third in a row, and the baseline at "
-        "the other four. The services passed the key on by OpenTelemetry alone.",
+        "the other four. That hop is a gRPC call, with baggage in its metadata. The services passed the key on by "
+        "OpenTelemetry alone.",
     ),
     Step(
         f"the key of sandbox {FIRST.name}, in tracestate",
@@ -88,6 +102,22 @@ BEFORE: Final = (
         200,
         _served("not_forked", f"tracestate: {FIRST.routing_key}", FIRST),
         "A key in tracestate does the same.",
+    ),
+    Step(
+        f"the key of sandbox {BEHIND.name}, in baggage",
+        _baggage(BEHIND.routing_key),
+        200,
+        _served("not_forked", f"baggage: {BEHIND.routing_key}", BEHIND),
+        f"A key goes through a gRPC service too: {BEHIND.name} answers at the hop after it, an HTTP/1.1 request.",
+    ),
+    Step(
+        f"the key of sandbox {PENDING.name}, which is not ready",
+        _baggage(PENDING.routing_key),
+        502,
+        _stopped("no_destination", f"baggage: {PENDING.routing_key}", PENDING),
+        "A sandbox that does not answer is an error, never silently the baseline. The gRPC caller got its sidecar's "
+        "503 as the status UNAVAILABLE.",
+        says="UNAVAILABLE: pointsman: no_destination",
     ),
     Step(
         "a key that no sandbox has",
@@ -105,7 +135,7 @@ BEFORE: Final = (
     ),
 )
 
-# With the second sandbox in the table, and the first one out of it.
+# With SECOND in the table, and FIRST out of it.
 AFTER: Final = (
     Step(
         f"the new key, of sandbox {SECOND.name}, in baggage",

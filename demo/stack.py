@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from demo import instrumented, table
-from demo.client import probe
+from demo.client import greets, probe
 from demo.ports import HOST, held_ports
 from demo.processes import Processes, clean_environ
 from demo.sidecar import Sidecar
-from demo.topology import BASELINE, SANDBOXES, SERVICES, Sandbox, Service
+from demo.topology import BASELINE, PENDING, SANDBOXES, SERVICES, Framework, Sandbox, Service
 
 _START_TIMEOUT_S: Final = 40.0  # 5 s on two idle cores; the rest is for busy ones
 _LIVE_TIMEOUT_S: Final = 5.0
@@ -35,7 +35,8 @@ class Instance:
 
     def is_up(self) -> bool:
         """Whether it answers anything at all, a 404 too."""
-        return probe(f"{HOST}:{self.port}") is not None
+        address = f"{HOST}:{self.port}"
+        return greets(address) if SERVICES[self.service].framework is Framework.GRPC else probe(address) is not None
 
 
 class Stack:
@@ -75,7 +76,9 @@ class Stack:
 
     def _start_instance(self, service: Service, version: str, port: int, *change: tuple[str, str]) -> Instance:
         name = service.name if version == BASELINE else version
-        urls = {f"{called.upper()}_URL": f"http://{self.sidecars[called].address}" for called in service.calls}
+        urls = {
+            f"{called.upper()}_URL": SERVICES[called].url(self.sidecars[called].address) for called in service.calls
+        }
         own = {"SERVICE": service.name, "VERSION": version, "PORT": str(port)}
         environ = clean_environ() | instrumented.environ(service) | urls | own | dict(change)
         pid = self._processes.start(name, instrumented.command(service, port), environ)
@@ -92,8 +95,8 @@ class Stack:
             self._processes.wait_for(f"{name} to answer", instance.is_up, _START_TIMEOUT_S)
 
     def _write_table(self, version: str, *routed: Sandbox) -> None:
-        routes = [(sandbox, self.sandboxes[sandbox.name].port) for sandbox in routed]
-        table.replace(self.table_file, table.text(version, routes))
+        routes = [(sandbox, [self.sandboxes[sandbox.name].port]) for sandbox in routed]
+        table.replace(self.table_file, table.text(version, [*routes, (PENDING, [])]))
 
     def _has_table(self, version: str) -> bool:
         return all(sidecar.table_version() == version for sidecar in self.sidecars.values())

@@ -23,17 +23,21 @@ _ROUTE = """\
   baseline: {{kind: Deployment, namespace: {namespace}, name: {sandbox.fork_of}}}
   mappings:
   - port: {workload_port}
-    destinations: [{{host: {host}, port: {port}}}]
+    destinations: [{destinations}]
 """
+_DESTINATION = "{{host: {host}, port: {port}}}"
 
 
-def text(version: str, routes: Iterable[tuple[Sandbox, int]]) -> str:
-    """A table that leads each sandbox's key to a port of the loopback address."""
+def text(version: str, routes: Iterable[tuple[Sandbox, Iterable[int]]]) -> str:
+    """A table that leads each sandbox's key to ports of the loopback address; to none if it is not ready."""
     return _HEAD.format(version=version) + "".join(
         _ROUTE.format(
-            sandbox=sandbox, namespace=NAMESPACE, workload_port=SERVICES[sandbox.fork_of].port, host=HOST, port=port
+            sandbox=sandbox,
+            namespace=NAMESPACE,
+            workload_port=SERVICES[sandbox.fork_of].port,
+            destinations=", ".join(_DESTINATION.format(host=HOST, port=port) for port in ports),
         )
-        for sandbox, port in routes
+        for sandbox, ports in routes
     )
 
 

@@ -14,6 +14,7 @@ BASELINE: Final = "baseline"  # the version that everyone gets; other versions a
 class Framework(Enum):
     FASTAPI = "FastAPI"
     FLASK = "Flask"
+    GRPC = "gRPC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,20 @@ class Service:
     name: str
     port: int
     framework: Framework
+    instrumented: tuple[str, ...]  # the libraries that it receives and calls by, as OpenTelemetry names them
     calls: tuple[str, ...] = ()
 
     @property
     def workload(self) -> str:
         return f"{NAMESPACE}/Deployment/{self.name}"
+
+    @property
+    def protocol(self) -> str:
+        return "gRPC" if self.framework is Framework.GRPC else "HTTP/1.1"
+
+    def url(self, address: str) -> str:
+        """What a caller is told, if this service, or its sidecar, is at this address."""
+        return f"dns:///{address}" if self.framework is Framework.GRPC else f"http://{address}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +53,20 @@ class Sandbox:
 SERVICES: Final = {
     service.name: service
     for service in (
-        Service("frontend", 8080, Framework.FASTAPI, calls=("driver", "pricing")),
-        Service("driver", 8082, Framework.FLASK, calls=("location",)),
-        Service("location", 8081, Framework.FASTAPI, calls=("route",)),
-        Service("route", 8083, Framework.FLASK),
-        Service("pricing", 8084, Framework.FLASK),
+        Service("frontend", 8080, Framework.FASTAPI, ("fastapi", "httpx"), calls=("driver", "pricing")),
+        Service("driver", 8082, Framework.FLASK, ("flask", "grpc_client"), calls=("location",)),
+        Service("location", 8081, Framework.GRPC, ("grpc_server", "requests"), calls=("route",)),
+        Service("route", 8083, Framework.FLASK, ("flask",)),
+        Service("pricing", 8084, Framework.FLASK, ("flask",)),
     )
 }
 ENTRY: Final = "frontend"
 
 FIRST: Final = Sandbox("local-location", "location", "qwblp48fpmb30", ("ENTRANCE", "north"))
 SECOND: Final = Sandbox("pr-124", "location", "n4x7t2dk09vqe", ("ENTRANCE", "south"))
-SANDBOXES: Final = {sandbox.name: sandbox for sandbox in (FIRST, SECOND)}
+BEHIND: Final = Sandbox("pr-125", "route", "b8c3wq6ym1hfz", ("MINUTES", "3"))  # a key must pass location to get there
+SANDBOXES: Final = {sandbox.name: sandbox for sandbox in (FIRST, SECOND, BEHIND)}
+PENDING: Final = Sandbox("pr-126", "location", "5tj0vr9xkse2a", ("ENTRANCE", "west"))  # in the table, never started
 
 UNKNOWN_KEY: Final = "zzzz000000zzz"  # no sandbox has or had it
 

@@ -1,9 +1,9 @@
 """The chain that the demo sends requests through: five small services of a ride-hailing company.
 
     frontend        FastAPI, httpx
-      driver        Flask, requests
-        location    FastAPI, httpx      the service that sandboxes fork
-          route     Flask
+      driver        Flask, gRPC's client
+        location    gRPC, requests      sandboxes fork this one
+          route     Flask               and this one
       pricing       Flask
 
 None of them knows of routing keys: no code here forwards a header, or picks an address by one. Baggage and tracestate

@@ -6,21 +6,36 @@ repeats the two headers that can carry a routing key, for the demo's tables; no 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from typing import Final
 
 Answer = dict[str, object]
+Header = Callable[[str], str | None]  # gets a request header, or an item of a call's metadata, by its name
 
 SERVICE: Final = os.environ["SERVICE"]
 VERSION: Final = os.environ["VERSION"]  # "baseline", or the name of a sandbox
 PORT: Final = int(os.environ["PORT"])
 
 
-def answer(result: str, header: Callable[[str], str | None], *calls: Answer) -> Answer:
-    """One service's answer round those of the services that it called. `header` gets a request header by its name."""
+def answer(result: str, header: Header, *calls: Answer) -> Answer:
+    """One service's answer round those of the services that it called."""
+    return {"result": result} | _about_itself(header, calls)
+
+
+def failed(url: str, status: int | str, text: str, header: Header, *calls: Answer) -> Answer:
+    """What goes with a service's own 502: whom it called, what came back, and the answers of others that it called.
+
+    `text` is such an answer itself if it comes from a service, and anything at all if it comes from a sidecar.
+    """
+    cause = _failure(text)
+    why = cause["error"] if cause else text.strip()
+    return {"error": f"{url} answered {status}: {why}"} | _about_itself(header, (cause, *calls) if cause else calls)
+
+
+def _about_itself(header: Header, calls: tuple[Answer, ...]) -> Answer:
     return {
-        "result": result,
         "service": SERVICE,
         "version": VERSION,
         "pid": os.getpid(),
@@ -30,6 +45,9 @@ def answer(result: str, header: Callable[[str], str | None], *calls: Answer) -> 
     }
 
 
-def failed(url: str, status: int, text: str) -> Answer:
-    """The body of a service's own 502: what it called, and what came back instead of an answer."""
-    return {"service": SERVICE, "error": f"{url} answered {status}: {text.strip()}"}
+def _failure(text: str) -> Answer | None:
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and "error" in said else None

@@ -6,8 +6,7 @@ import asyncio
 import os
 
 import httpx
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request, Response
 
 from demo.services.answer import Answer, answer, failed
 
@@ -16,15 +15,14 @@ upstream = httpx.AsyncClient()
 
 
 @app.get("/ride")
-async def ride(request: Request, customer: str = "42") -> Answer:
-    car, fare = await asyncio.gather(
+async def ride(request: Request, response: Response, customer: str = "42") -> Answer:
+    came = await asyncio.gather(
         upstream.get(os.environ["DRIVER_URL"] + "/car", params={"customer": customer}),
         upstream.post(os.environ["PRICING_URL"] + "/fare", json={"customer": customer}),
     )
-    found, priced = car.raise_for_status().json(), fare.raise_for_status().json()
-    return answer(f"{found['result']}, {priced['result']}", request.headers.get, found, priced)
-
-
-@app.exception_handler(httpx.HTTPStatusError)
-def upstream_failed(request: Request, error: httpx.HTTPStatusError) -> JSONResponse:
-    return JSONResponse(failed(str(error.request.url), error.response.status_code, error.response.text), 502)
+    if bad := next((one for one in came if not one.is_success), None):
+        response.status_code = 502
+        good = [one.json() for one in came if one.is_success]
+        return failed(str(bad.url), bad.status_code, bad.text, request.headers.get, *good)
+    car, fare = (one.json() for one in came)
+    return answer(f"{car['result']}, {fare['result']}", request.headers.get, car, fare)

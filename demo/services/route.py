@@ -1,6 +1,11 @@
-"""route: knows the roads. Calls nobody."""
+"""route: knows the roads. Calls nobody. A sandbox forks this service too, behind the gRPC call.
+
+`MINUTES` is the change that the sandbox tries out.
+"""
 
 from __future__ import annotations
+
+import os
 
 from flask import Flask, request
 
@@ -11,4 +16,4 @@ app = Flask(__name__)
 
 @app.get("/eta")
 def eta() -> Answer:
-    return answer("in 4 minutes", request.headers.get)
+    return answer(f"in {os.environ.get('MINUTES', '4')} minutes", request.headers.get)

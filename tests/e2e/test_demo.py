@@ -107,19 +107,25 @@ def test_everything_is_shown_proved_and_stopped(run: Run, tmp_path: Path) -> Non
     baseline = [(service, "baseline") for service in ("frontend", "driver", "location", "route", "pricing")]
 
     def answered(step: int) -> list[tuple[str, ...]]:
-        return [row[:2] for row in hops[step]]
+        return [(row[0], row[2]) for row in hops[step]]
 
-    def forked_by(sandbox: str) -> list[tuple[str, ...]]:
-        return [(service, sandbox if service == "location" else who) for service, who in baseline]
+    def forked_by(sandbox: str, fork: str = "location") -> list[tuple[str, ...]]:
+        return [(service, sandbox if service == fork else who) for service, who in baseline]
 
-    assert answered(1) == answered(4) == baseline
+    assert answered(1) == answered(6) == baseline
     assert answered(2) == answered(3) == forked_by("local-location")
-    assert answered(6) == forked_by("pr-124")
-    assert [row[2] for row in hops[2]] == ["not_forked", "not_forked", "route", "not_forked", "not_forked"]
-    assert {row[3] for row in hops[2]} == {"baggage: qwblp48fpmb30"}
-    assert {row[3] for row in hops[3]} == {"tracestate: qwblp48fpmb30"}
-    assert hops[5] == [("frontend", "nobody", "unknown_key", "-")]
-    assert hops[7] == [("frontend", "nobody", "gone_key", "-")]
+    assert answered(4) == forked_by("pr-125", "route")
+    assert answered(8) == forked_by("pr-124")
+    assert [row[1] for row in hops[1]] == ["HTTP/1.1", "HTTP/1.1", "gRPC", "HTTP/1.1", "HTTP/1.1"]
+    assert [row[3] for row in hops[2]] == ["not_forked", "not_forked", "route", "not_forked", "not_forked"]
+    assert {row[4] for row in hops[2]} == {"baggage: qwblp48fpmb30"}
+    assert {row[4] for row in hops[3]} == {"tracestate: qwblp48fpmb30"}
+    assert answered(5) == [
+        row if row[0] != "location" else ("location", "nobody") for row in baseline if row[0] != "route"
+    ]
+    assert ("location", "gRPC", "nobody", "no_destination", "-") in hops[5]
+    assert hops[7] == [("frontend", "HTTP/1.1", "nobody", "unknown_key", "-")]
+    assert hops[9] == [("frontend", "HTTP/1.1", "nobody", "gone_key", "-")]
     assert sum(line.startswith("  < 424 ") for line in lines) == 2
 
 
@@ -131,14 +137,18 @@ def test_keep_lets_users_try_a_key_of_their_own(run: Run, tmp_path: Path) -> Non
     table, sandbox = Path(state["table"]), state["sandboxes"]["pr-124"]
 
     text = table.read_text()
-    route = text[text.index("- routingKey:") :]
+    route = "- routingKey:" + text.split("- routingKey:")[1]
     table.write_text(text + route.replace(sandbox["routing_key"], "my-own-key"))
     assert eventually(lambda: location_of(ride(state, "my-own-key")) == ("pr-124", sandbox["pid"]))
     assert location_of(ride(state, "another-key")) == ("baseline", state["services"]["location"]["pid"])
 
+    went = pickups(state, None, "my-own-key", "another-key", "my-own-key", "qwblp48fpmb30")
+    assert went == ["baseline", "pr-124", "baseline", "pr-124", "FAILED_PRECONDITION"]
+
     os.kill(sandbox["pid"], signal.SIGKILL)
     assert eventually(lambda: ride(state, "my-own-key").status == 502)
-    assert "sandbox_unreachable" in ride(state, "my-own-key").body
+    assert "UNAVAILABLE: pointsman: sandbox_unreachable" in ride(state, "my-own-key").body
+    assert pickups(state, "my-own-key", None) == ["UNAVAILABLE", "baseline"]
     assert ride(state, "another-key").status == 200
 
     run.process.send_signal(signal.SIGINT)
@@ -156,6 +166,24 @@ def location_of(response: Response) -> tuple[str, int]:
     """Version and process id of who answered as location."""
     location = json.loads(response.body)["calls"][0]["calls"][0]
     return location["version"], location["pid"]
+
+
+def pickups(state: dict[str, Any], *keys: str | None) -> list[str]:
+    """Who answered, or the status: calls to location's sidecar on one connection, by a gRPC client of our own."""
+    import grpc
+
+    from demo.services import rpc
+
+    ended = []
+    with grpc.insecure_channel(state["services"]["location"]["sidecar"]) as channel:
+        pickup = channel.unary_unary(rpc.PATH, rpc.to_bytes, rpc.from_bytes)
+        for key in keys:
+            metadata = [("baggage", f"sd-routing-key={key}")] if key else []
+            try:
+                ended.append(pickup({"customer": "7"}, timeout=10, metadata=metadata)["version"])
+            except grpc.RpcError as error:
+                ended.append(error.code().name)
+    return ended
 
 
 def eventually(condition: Callable[[], bool], limit_s: float = 5.0) -> bool:
@@ -212,3 +240,10 @@ def test_a_request_that_went_wrong_has_one(journey: Journey, fault: str) -> None
     faults = BEFORE[1].faults(journey)
     assert len(faults) == 1
     assert faults[0].startswith(fault)
+
+
+def test_an_answer_that_hides_the_callers_grpc_status_is_a_fault() -> None:
+    step = next(step for step in BEFORE if step.says)
+    assert step.faults(Journey(502, f"... {step.says} ...", step.hops, ())) == []
+    (fault,) = step.faults(Journey(502, "Bad Gateway", step.hops, ()))
+    assert fault.startswith("the answer does not say UNAVAILABLE")
