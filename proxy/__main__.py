@@ -47,7 +47,6 @@ async def _run(settings: Settings) -> int:
     from proxy.codec.edits import prepared
     from proxy.codec.fields import http2_request_kinds, http2_response_kinds, request_kinds, response_kinds
     from proxy.codec.h1.reader import HeadLimits
-    from proxy.exchange import Port
     from proxy.net.addresses import DestinationPolicy
     from proxy.net.background import spawn
     from proxy.net.connections import Connections
@@ -60,6 +59,7 @@ async def _run(settings: Settings) -> int:
     from proxy.routing.decision import Decider
     from proxy.routing.key import KeyReader
     from proxy.routing.wire import TableError
+    from proxy.sides import Port
     from proxy.tablefile import TableFile
     from proxy.tables import TableHolder
     from proxy.telemetry.exposition import Exposition

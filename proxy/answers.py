@@ -8,13 +8,19 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from proxy.codec.events import NO_BODY, RequestHead, ResponseHead
+from proxy.codec.edits import prepared
+from proxy.codec.events import NO_BODY, Prepared, RequestHead, ResponseHead
 from proxy.codec.translate import PHRASES
 from proxy.errors import Reason
 
 # TimeoutValue TimeoutUnit: at most eight digits.
 _TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS_S: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+
+
+def decision_field(text: str) -> Prepared:
+    """The field that `--decision-header` adds to every response."""
+    return prepared(b"pointsman-decision", text.encode())
 
 
 def own_head(status: int, reason: Reason, details: str, body: bytes) -> ResponseHead:

@@ -53,6 +53,7 @@ MODULES: Final = (
     "proxy.routing.names",
     "proxy.routing.tracestate",
     "proxy.routing.view",
+    "proxy.sides",
     "proxy.telemetry.metrics",
 )
 

@@ -13,8 +13,8 @@ Read it top to bottom; a request goes the same way:
 
 and, where something fails: `connect_failed`, `upstream_failed`, `downstream_failed`.
 
-The exchange does no I/O and knows no HTTP version. It talks to three things that `net` implements: its `Downstream`,
-its `Upstream`, and the `UpstreamPool`. It streams both ways and holds no body: whoever cannot write asks the other side
+The exchange does no I/O and knows no HTTP version. It talks to three things that `net` implements (`sides`): its
+`Downstream`, its `Upstream`, and the `UpstreamPool`. It streams both ways and holds no body: whoever cannot write asks the other side
 to stop reading (`pause_reading`), and pauses are counted there, because several parties may hold one.
 
 What is forwarded is what came (SPEC 4). Nothing in a request names the place it goes to; only the table does.
@@ -23,121 +23,24 @@ What is forwarded is what came (SPEC 4). Nothing in a request names the place it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 from proxy import errors
-from proxy.answers import grpc_head, grpc_lines, grpc_timeout_s, own_head
-from proxy.codec.edits import append_forwarded, prepared, set_host, set_one_line
+from proxy.answers import decision_field, grpc_head, grpc_lines, grpc_timeout_s, own_head
+from proxy.codec.edits import append_forwarded, set_host, set_one_line
 from proxy.codec.events import END, NO_BODY, End, Prepared, RequestHead, ResponseHead
 from proxy.errors import Reason, Side
 from proxy.routing.baggage import joined_lines
-from proxy.routing.decision import AS_IT_CAME, HTTP2, Decider, Decision, decision_text
-from proxy.routing.key import KeyReader, KeyReading
+from proxy.routing.decision import AS_IT_CAME, HTTP2, Decision, decision_text
+from proxy.routing.key import KeyReading
 from proxy.routing.names import Endpoint
-from proxy.routing.view import WorkloadView
-from proxy.telemetry.metrics import Metrics
+from proxy.sides import NO_CODE, Downstream, Port, Upstream
 
-# No HTTP/2 error code is known.
-NO_CODE: Final = -1
 # So many bytes of a request's body are kept until the upstream answers, for the case that it refuses the stream unread.
 _MAX_REPLAY: Final = 65536
 # RFC 9110 section 9.2.2
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
-
-
-class Downstream(Protocol):
-    """The side that asked: one request's part of a downstream connection."""
-
-    def send_interim(self, head: ResponseHead) -> None:
-        """A 1xx head; the final one follows."""
-
-    def send_head(self, head: ResponseHead, *, is_last: bool = False) -> None:
-        """`is_last`: no other request can follow this one. Status 101 opens a tunnel."""
-
-    def send_body(self, data: bytes) -> None: ...
-
-    def send_end(self, end: End) -> None:
-        """The response is complete; the exchange is over for this side, unless it is a tunnel's first end."""
-
-    def flush(self) -> None:
-        """What was sent goes out now; called once when the upstream has said all that it has to say for now."""
-
-    def abort(self, code: int = NO_CODE) -> None:
-        """The response can't be completed: the stream ends so that nobody takes it for complete.
-
-        `code`: the HTTP/2 error code with which the upstream ended its stream.
-        """
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    @property
-    def is_looped(self) -> bool:
-        """The connection was made by this very proxy."""
-
-    @property
-    def peer(self) -> bytes:
-        """The caller's address, as in `X-Forwarded-For`."""
-
-
-class Upstream(Protocol):
-    """The side that answers: one request's part of an upstream connection."""
-
-    endpoint: Endpoint
-    is_reused: bool
-    active_at_s: float  # on the clock of `net`: when bytes last went either way
-
-    def send_head(self, head: RequestHead, exchange: Exchange) -> None: ...
-
-    def send_body(self, data: bytes) -> None: ...
-
-    def send_end(self, end: End) -> None: ...
-
-    def cancel(self) -> None:
-        """Nobody wants the response any more."""
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-
-class UpstreamPool(Protocol):
-    """Connections to endpoints; which of several, and to which of its addresses, is the pool's choice."""
-
-    def take(self, endpoints: Sequence[Endpoint], *, is_http2: bool) -> Upstream | None:
-        """An idle connection that speaks this version, or room on a shared one; or None."""
-
-    def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange, *, is_http2: bool) -> None:
-        """Makes a new connection, trying each address once. Calls `exchange.attempt_failed` for those that fail, and in
-        the end `exchange.connected` or `exchange.connect_failed`."""
-
-
-class Tables(Protocol):
-    """Where the current routing table is found."""
-
-    @property
-    def view(self) -> WorkloadView | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """What all exchanges of one listener share. `number` is the workload's port, whose mappings apply (SPEC 6)."""
-
-    number: int
-    baseline: tuple[Endpoint, ...]
-    hop: Prepared
-    reader: KeyReader
-    decider: Decider
-    tables: Tables
-    pool: UpstreamPool
-    metrics: Metrics
-    failure_to_baseline: bool
-    decision_field: bool
-    appends_forwarded: bool = False
-    baseline_version: int = AS_IT_CAME
 
 
 class Exchange:
@@ -546,8 +449,3 @@ _OF_BASELINE: Final = {
 _MAX_ATTEMPTS: Final = 2
 _TOO_LONG: Final = -1
 _GRPC_UNKNOWN: Final = 2
-
-
-def decision_field(text: str) -> Prepared:
-    """The field that `--decision-header` adds to every response."""
-    return prepared(b"pointsman-decision", text.encode())

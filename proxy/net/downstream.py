@@ -15,16 +15,17 @@ import struct
 from typing import Final, cast
 
 from proxy import errors
-from proxy.answers import own_head
+from proxy.answers import decision_field, own_head
 from proxy.codec.events import CHUNKED, UNTIL_CLOSE, End, RequestHead, ResponseHead
 from proxy.codec.h1.request import PREFACE_HEAD, Http2Preface, RequestReader
 from proxy.codec.h1.writer import chunk, head_bytes, last_chunk
 from proxy.codec.translate import response_lines, trailer_lines
 from proxy.errors import ProtocolError, Reason
-from proxy.exchange import NO_CODE, Exchange, Port, decision_field
+from proxy.exchange import Exchange
 from proxy.net.connections import Connections
 from proxy.net.h2_downstream import H2Downstream
 from proxy.routing.decision import decision_text
+from proxy.sides import NO_CODE, Port
 
 _LINGER_S: Final = 2.0
 # Bytes of pipelined requests that may wait in memory while a response is under way.

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from proxy import errors
-from proxy.answers import own_head
+from proxy.answers import decision_field, own_head
 from proxy.codec.events import END, UNTIL_END, End, ResponseHead
 from proxy.codec.fields import FieldLine
 from proxy.codec.h2 import frames
@@ -17,9 +17,10 @@ from proxy.codec.h2.hpack import Decoder
 from proxy.codec.h2.stream import Stream
 from proxy.codec.translate import response_fields
 from proxy.errors import Reason
-from proxy.exchange import NO_CODE, Exchange, Port, decision_field
+from proxy.exchange import Exchange
 from proxy.net.connections import Connections
 from proxy.routing.decision import decision_text
+from proxy.sides import NO_CODE, Port
 
 _LINGER_S: Final = 2.0
 # A caller that is silent while it waits for answers is asked whether it is still there.

@@ -16,8 +16,9 @@ from proxy.codec.h2.hpack import Decoder
 from proxy.codec.h2.stream import Stream
 from proxy.codec.translate import request_fields
 from proxy.errors import Reason
-from proxy.exchange import NO_CODE, Exchange
+from proxy.exchange import Exchange
 from proxy.net.targets import Address
+from proxy.sides import NO_CODE
 
 if TYPE_CHECKING:
     from proxy.net.pool import Pool

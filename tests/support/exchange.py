@@ -16,12 +16,13 @@ from proxy.codec.fields import request_kinds
 from proxy.codec.h1.reader import HeadLimits
 from proxy.codec.h1.request import RequestReader
 from proxy.errors import Reason
-from proxy.exchange import Exchange, Port
+from proxy.exchange import Exchange
 from proxy.routing.decision import Decider, Policy
 from proxy.routing.key import KeyReader, KeySettings
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Mapping, Route, RoutingTable
 from proxy.routing.view import WorkloadView
+from proxy.sides import Port
 from proxy.telemetry.metrics import Metrics
 
 WORKLOAD = Workload("hotrod", "Deployment", "location")

@@ -15,7 +15,7 @@ from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_CLOSE, End, RequestHead, 
 from proxy.codec.fields import http2_request_kinds, http2_response_kinds, request_kinds, response_kinds
 from proxy.codec.h1.reader import HeadLimits
 from proxy.config import Timeouts
-from proxy.exchange import Exchange, Port
+from proxy.exchange import Exchange
 from proxy.net.connections import Connections
 from proxy.net.downstream import H1Downstream
 from proxy.net.pool import Network, Pool
@@ -24,6 +24,7 @@ from proxy.net.upstream import H1Upstream
 from proxy.routing.decision import Decider, Policy
 from proxy.routing.key import KeyReader, KeySettings
 from proxy.routing.names import Endpoint
+from proxy.sides import Port
 from proxy.telemetry.metrics import Metrics
 from tests.support.exchange import (
     BASELINE,
