@@ -11,8 +11,8 @@ Reading order is data order; one request goes
     net/downstream    bytes out
 
 In HTTP/2 the same exchange stands between other ends: `net/h2_downstream` and `net/h2_upstream`, where each stream is
-one side of an exchange, over `codec/h2/connection` (frames), `stream` (flow control), `hpack` and `heads`. Where the two
-sides speak different versions, `codec/translate` makes one head of the other.
+one side of an exchange, over `codec/h2/connection` (frames), `stream` (flow control), `hpack` and `heads`. Where the
+two sides speak different versions, `codec/translate` makes one head of the other.
 
 Beside the path: `tables` (the current routing table), `filewatch` and `tablefile` (where it comes from), `telemetry`
 (counters), `admin` (pages for operators), `config` (flags), `errors` (every reason, one table), `answers` (our own).

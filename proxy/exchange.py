@@ -14,8 +14,8 @@ Read it top to bottom; a request goes the same way:
 and, where something fails: `connect_failed`, `upstream_failed`, `downstream_failed`.
 
 The exchange does no I/O and knows no HTTP version. It talks to three things that `net` implements (`sides`): its
-`Downstream`, its `Upstream`, and the `UpstreamPool`. It streams both ways and holds no body: whoever cannot write asks the other side
-to stop reading (`pause_reading`), and pauses are counted there, because several parties may hold one.
+`Downstream`, its `Upstream`, and the `UpstreamPool`. It streams both ways and holds no body: whoever cannot write asks
+the other side to stop reading (`pause_reading`), and pauses are counted there, because several parties may hold one.
 
 What is forwarded is what came (SPEC 4). Nothing in a request names the place it goes to; only the table does.
 """
