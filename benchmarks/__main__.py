@@ -1,4 +1,4 @@
-"""The command line: `quick` for a table beside the bars, `cpu` to tune one thing."""
+"""The command line: `quick` and `grpc` for tables beside the bars, `cpu` to tune one thing."""
 
 import argparse
 import signal
@@ -10,6 +10,8 @@ from types import FrameType
 
 from benchmarks import quick, tune
 from benchmarks.generators import GeneratorFailed
+from benchmarks.grpc import plan as grpc
+from benchmarks.grpc.scene import GrpcScene
 from benchmarks.processes import ChildFailed, Cores, pinned
 from benchmarks.scene import Bodies, Scene
 from benchmarks.targets import NotInstalled
@@ -23,6 +25,7 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     quick.add_arguments(commands.add_parser("quick", parents=[shared], help="the table of make bench-quick"))
+    grpc.add_arguments(commands.add_parser("grpc", help="gRPC over h2c: CPU per call, memory of open streams"))
     tune.add_arguments(commands.add_parser("cpu", parents=[shared], help="CPU per request of one target, or of two"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _end)  # as ^C: the stack below stops all children
@@ -33,10 +36,9 @@ def main() -> int:
         stack.enter_context(pinned(cores.load))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pointsman-bench-")))
         try:
-            bodies = Bodies(options.up, options.down) if options.command == "cpu" else Bodies()
-            scene = Scene(cores, folder, own_tools=options.own_tools, bodies=bodies)
+            scene = _scene(options, cores, folder)
             stack.callback(scene.stop)
-            run = quick.run if options.command == "quick" else tune.run
+            run = {"quick": quick.run, "grpc": grpc.run, "cpu": tune.run}[options.command]
             return run(options, scene, stack)
         except (ChildFailed, GeneratorFailed, NotInstalled) as error:
             print(f"benchmarks: {error}", file=sys.stderr)
@@ -44,6 +46,13 @@ def main() -> int:
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130
+
+
+def _scene(options: argparse.Namespace, cores: Cores, folder: Path) -> Scene:
+    if options.command == "grpc" or (options.command == "cpu" and options.grpc):
+        return GrpcScene(cores, folder, own_tools=True)
+    bodies = Bodies(options.up, options.down) if options.command == "cpu" else Bodies()
+    return Scene(cores, folder, own_tools=options.own_tools, bodies=bodies)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

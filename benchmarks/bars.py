@@ -9,6 +9,8 @@ from benchmarks.figures import Point, Spread, added_ratio, find, ratio, scenario
 _CPU_BARS = ((1, False, 0.60), (1, True, 0.60), (1000, False, 0.60), (1000, True, 0.05))
 _FLAT_BAR = 1.10  # 100,000 sandboxes against one, our own cost
 _ADDED_LATENCY_BARS = (("p50", 0.6), ("p99", 1.0))  # times what Envoy adds
+_GRPC_CPU_BAR = 1.0  # times Envoy's CPU per unary call
+_GRPC_STREAMS_BAR = 2.0  # times Envoy's memory with all streams open
 _IDLE_BARS = (("idle memory", "rss_mb", "MB", 40.0), ("start", "start_ms", "ms", 500.0))
 
 
@@ -47,3 +49,23 @@ def comparisons(points: Sequence[Point]) -> list[Comparison]:
     for what, name, unit, bar in _IDLE_BARS:
         found.append(Comparison(what, unit, bar, idle.spread(name) if idle else None))
     return found
+
+
+def grpc_comparisons(points: Sequence[Point]) -> list[Comparison]:
+    """For each measure of `benchmarks.grpc.plan` that ran. That named `grpc` is what the bar is about; the other CPU
+    measures stand beside it."""
+    found = []
+    for ours in points:
+        if ours.target != "sidecar":
+            continue
+        theirs = find(points, ours.measure, "envoy", ours.sandboxes, ours.tagged)
+        streams = ours.measure.startswith("grpc-streams")
+        for name in ("rss_mb", "added_mb") if streams else ("cpu_us",):
+            bar = _GRPC_STREAMS_BAR if streams else _GRPC_CPU_BAR
+            value = ratio(ours, theirs, name) if theirs else None
+            found.append(Comparison(grpc_title(ours, name), "x envoy", bar, value))
+    return found
+
+
+def grpc_title(point: Point, value: str) -> str:
+    return f"{point.measure} {value} {point.scenario}"

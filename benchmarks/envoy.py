@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 type_url = "type.googleapis.com/envoy.extensions.filters"
+MOST_STREAMS = 10_000  # per connection, and to each cluster; with HTTP/2
+_UPSTREAM = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def find() -> Path | None:
@@ -36,14 +38,14 @@ def key_regex(key: str) -> str:
     return rf"^.*\b(sd-routing-key|sd-sandbox)\s*=[^,]*\b{re.escape(key)}\b.*$"
 
 
-def config(keys: Sequence[str], port: int, baseline_port: int, sandbox_port: int) -> str:
-    """As JSON, which Envoy reads as it reads YAML."""
+def config(keys: Sequence[str], port: int, baseline_port: int, sandbox_port: int, *, http2: bool = False) -> str:
+    """As JSON, which Envoy reads as it reads YAML. `http2`: towards both sides, by prior knowledge."""
     routes = [_route("sandbox", (field, key_regex(key))) for key in keys for field in ("baggage", "tracestate")]
     routes.append(_route("baseline"))
-    connection_manager = {
+    connection_manager: dict[str, object] = {
         "@type": f"{type_url}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "inbound",
-        "codec_type": "HTTP1",
+        "codec_type": "AUTO" if http2 else "HTTP1",
         "generate_request_id": False,
         "skip_xff_append": True,
         "http_filters": [
@@ -54,6 +56,8 @@ def config(keys: Sequence[str], port: int, baseline_port: int, sandbox_port: int
         ],
         "route_config": {"virtual_hosts": [{"name": "location", "domains": ["*"], "routes": routes}]},
     }
+    if http2:
+        connection_manager["http2_protocol_options"] = {"max_concurrent_streams": MOST_STREAMS}
     listener = {
         "name": "inbound",
         "address": _address(port),
@@ -61,7 +65,7 @@ def config(keys: Sequence[str], port: int, baseline_port: int, sandbox_port: int
             {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": connection_manager}]}
         ],
     }
-    clusters = [_cluster("baseline", baseline_port), _cluster("sandbox", sandbox_port)]
+    clusters = [_cluster("baseline", baseline_port, http2), _cluster("sandbox", sandbox_port, http2)]
     return json.dumps({"static_resources": {"listeners": [listener], "clusters": clusters}})
 
 
@@ -73,9 +77,18 @@ def _route(cluster: str, match: tuple[str, str] | None = None) -> dict[str, obje
     return {"match": where, "route": {"cluster": cluster, "timeout": "0s"}}
 
 
-def _cluster(name: str, port: int) -> dict[str, object]:
+def _cluster(name: str, port: int, http2: bool) -> dict[str, object]:
     endpoint = {"endpoint": {"address": _address(port)}}
+    more: dict[str, object] = {}
+    if http2:
+        options: dict[str, object] = {"explicit_http_config": {"http2_protocol_options": {}}}
+        more["typed_extension_protocol_options"] = {_UPSTREAM: {"@type": f"type.googleapis.com/{_UPSTREAM}", **options}}
+        # Else 1,024 requests at once, and 503 for the others.
+        more["circuit_breakers"] = {
+            "thresholds": [{"max_requests": MOST_STREAMS, "max_pending_requests": MOST_STREAMS}]
+        }
     return {
+        **more,
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",

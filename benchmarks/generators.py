@@ -27,6 +27,7 @@ class Answered:
     measured: int = 0
     latency_us: dict[str, float] = field(default_factory=dict)
     send_lag_us: dict[str, float] = field(default_factory=dict)
+    why: dict[str, int] = field(default_factory=dict)  # what failed or was refused, where the generator tells
 
 
 class GeneratorFailed(RuntimeError):
@@ -45,7 +46,7 @@ def closed_loop(scene: Scene, target: Target, *, tagged: bool, connections: int,
     script = Path(__file__).parent / "wrk.lua"
     command = [binary, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), url, "--"]
     words = [*_requests(scene, target, tagged), str(scene.bodies.up)]
-    output = _run([*command, *words], scene, seconds)
+    output = run([*command, *words], scene, seconds)
     summary = [line.partition(" ")[2] for line in output.splitlines() if line.startswith("summary ")]
     if not summary:
         raise GeneratorFailed(f"wrk printed no summary: {output[-500:]}")
@@ -65,7 +66,7 @@ def _own(
     command = [sys.executable, "-m", "benchmarks.load", loop, "--port", str(target.ports[tagged])]
     command += ["--heads", heads, "--keys", keys, "--seed", seed]
     command += ["--connections", str(connections), "--seconds", str(seconds), *more]
-    summary: dict[str, Any] = json.loads(_run(command, scene, seconds))
+    summary: dict[str, Any] = json.loads(run(command, scene, seconds))
     return Answered(**summary)
 
 
@@ -74,7 +75,7 @@ def _requests(scene: Scene, target: Target, tagged: bool) -> list[str]:
     return [str(scene.templates[tagged]), str(scene.key_file(target.sandboxes)), str(scene.next_seed())]
 
 
-def _run(command: list[str], scene: Scene, seconds: float) -> str:
+def run(command: list[str], scene: Scene, seconds: float) -> str:
     limit_s = seconds + _GRACE_S
     try:
         with pinned(scene.cores.load):

@@ -147,8 +147,8 @@ class OpenLoop(_Load):
         return {
             **self.summary(seconds),
             "measured": measured,
-            "latency_us": _percentiles_us(self._latencies_ns) if measured else {},
-            "send_lag_us": _percentiles_us(self._lags_ns) if measured else {},
+            "latency_us": percentiles_us(self._latencies_ns) if measured else {},
+            "send_lag_us": percentiles_us(self._lags_ns) if measured else {},
         }
 
     def _wake(self) -> None:
@@ -188,7 +188,7 @@ class OpenLoop(_Load):
             self._idle.remove(connection)
 
 
-def _percentiles_us(values_ns: "array[int]") -> dict[str, float]:
+def percentiles_us(values_ns: "array[int]") -> dict[str, float]:
     ordered = sorted(values_ns)
     shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
     return {name: percentile(ordered, share) / _MICROSECOND_NS for name, share in shares.items()}

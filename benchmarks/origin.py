@@ -8,6 +8,7 @@ origin too, run as a program: `python -m benchmarks.origin --mark sandbox --port
 import argparse
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -23,8 +24,17 @@ BODY = '{"id":1,"name":"Rachel\'s Floral Designs","coordinates":"115,277","eta_s
 class Origin:
     """One running origin."""
 
-    def __init__(self, mark: str, *, cpus: frozenset[int], folder: Path, use_nginx: bool, body_bytes: int = 0) -> None:
-        """`body_bytes`: a body of this size in place of the usual one, by nginx only."""
+    def __init__(
+        self,
+        mark: str,
+        *,
+        cpus: frozenset[int],
+        folder: Path,
+        use_nginx: bool,
+        body_bytes: int = 0,
+        module: str = "benchmarks.origin",
+    ) -> None:
+        """`body_bytes`: a body of this size in place of the usual one, by nginx only. `module`: the program, else."""
         self.mark, self.port, self._count_port = mark, free_port(), free_port()
         self._asked = 0
         home = folder / f"origin-{mark}"
@@ -38,7 +48,7 @@ class Origin:
             command = nginx.command(config)
         else:
             ports = ["--port", str(self.port), "--count-port", str(self._count_port)]
-            command = [sys.executable, "-m", "benchmarks.origin", "--mark", mark, *ports]
+            command = [sys.executable, "-m", module, "--mark", mark, *ports]
         self.child = Child(command, cpus=cpus, log=home / "log", cwd=Path(__file__).parent.parent)
         self._counts_as_nginx = use_nginx
 
@@ -73,14 +83,15 @@ class _Answering(asyncio.Protocol):
         self._pending = data[data.rfind(b"\r\n\r\n") + 4 :] if heads else data
 
 
-class _Counting(_Answering):
-    """Answers with the number of requests that the other port has served."""
+class Counting(_Answering):
+    """Answers with the number of requests that another port has served."""
 
-    def __init__(self) -> None:
+    def __init__(self, served: Callable[[], int]) -> None:
         super().__init__(b"")
+        self._served = served
 
     def data_received(self, data: bytes) -> None:
-        body = str(_Answering.served)
+        body = str(self._served())
         self._transport.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
 
@@ -90,7 +101,7 @@ async def _serve(mark: str, port: int, count_port: int) -> None:
         f"Connection: keep-alive\r\nX-Origin: {mark}\r\n\r\n{BODY}"
     ).encode()
     loop = asyncio.get_running_loop()
-    counting = await loop.create_server(_Counting, "127.0.0.1", count_port)
+    counting = await loop.create_server(lambda: Counting(lambda: _Answering.served), "127.0.0.1", count_port)
     # Last: who gets an answer here takes the origin for started.
     answering = await loop.create_server(lambda: _Answering(response), "127.0.0.1", port, backlog=1024)
     async with answering, counting:

@@ -3,6 +3,7 @@
 import re
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.processes import Child
@@ -53,8 +54,10 @@ def ask(port: int, head: bytes) -> Answer:
         return parsed[0]
 
 
-def first_answer(child: Child, port: int, head: bytes, origin: str, timeout_s: float) -> int:
+def first_answer(child: Child, attempt: Callable[[], Answer], origin: str, timeout_s: float) -> int:
     """Waits until a request gets through to the origin it should reach. Returns the monotonic time in ns.
+
+    `attempt` makes one request of its own, as `ask` does.
 
     Raises: ChildFailed if the child ends, or no such answer came in time.
     """
@@ -63,7 +66,7 @@ def first_answer(child: Child, port: int, head: bytes, origin: str, timeout_s: f
     while time.monotonic() < deadline:
         child.check()
         try:
-            last = ask(port, head)
+            last = attempt()
         except OSError as error:
             last = error
         else:

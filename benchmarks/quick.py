@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import generators, report
+from benchmarks.bars import comparisons
 from benchmarks.figures import Point, Round, scenario
 from benchmarks.processes import ChildFailed
 from benchmarks.rounds import Load, cpu_round, idle_round, latency_round, memory_values
@@ -64,9 +65,14 @@ def run(options: argparse.Namespace, scene: Scene, stack: ExitStack) -> int:
         took_s=time.time() - began,
         rounds=options.rounds,
         load=load,
-        nginx_origin=scene.nginx_origin,
+        tools={
+            "closed loop": "own generator" if load.own_tools or generators.wrk() is None else "wrk",
+            "open loop": "own generator",
+            "origin": "nginx" if scene.nginx_origin else "own origin",
+        },
         left_out=plan.left_out,
         points=plan.points,
+        comparisons=comparisons(plan.points),
         cores=scene.cores,
     )
     print(report.table(result))

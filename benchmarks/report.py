@@ -5,77 +5,78 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from benchmarks import environment, generators
-from benchmarks.bars import Comparison, comparisons
+from benchmarks import environment
+from benchmarks.bars import Comparison
 from benchmarks.figures import Point, Spread, find, scenario
+from benchmarks.grpc.rounds import GrpcLoad
 from benchmarks.processes import Cores
 from benchmarks.rounds import Load
 
 SCHEMA = "pointsman-benchmark/1"
+AnyLoad = TypeVar("AnyLoad", Load, GrpcLoad)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+@dataclass(frozen=True)
+class Result(Generic[AnyLoad]):
     plan: str
     began: float
     took_s: float
     rounds: int
-    load: Load
-    nginx_origin: bool
+    load: AnyLoad
+    tools: dict[str, str]  # what did which part, by part
     left_out: dict[str, str]
     points: list[Point]
+    comparisons: list[Comparison]
     cores: Cores
 
-    @property
-    def tools(self) -> dict[str, str]:
-        own_loop = self.load.own_tools or generators.wrk() is None
-        return {
-            "closed loop": "own generator" if own_loop else "wrk",
-            "open loop": "own generator",
-            "origin": "nginx" if self.nginx_origin else "own origin",
-        }
 
-
-def table(result: Result) -> str:
-    """For a terminal of 120 columns."""
-    bars = {each.what: each for each in comparisons(result.points)}
+def heading(result: Result[AnyLoad]) -> list[str]:
     used = ", ".join(f"{use} {tool}" for use, tool in result.tools.items())
-    lines = [
+    return [
         f"median (lowest-highest) of {result.rounds} interleaved rounds; {used}",
         *(f"left out: {name}: {why.splitlines()[0]}" for name, why in result.left_out.items()),
         "",
+    ]
+
+
+def table(result: Result[Load]) -> str:
+    """For a terminal of 120 columns."""
+    bars = {each.what: each for each in result.comparisons}
+    lines = [
+        *heading(result),
         *_cpu_rows(result, bars),
         "",
         *_latency_rows(result, bars),
         "",
         *_idle_rows(result, bars),
         "",
-        *_remarks(result),
+        *remarks(result, "cpu"),
     ]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _cpu_rows(result: Result, bars: dict[str, Comparison]) -> Iterator[str]:
+def _cpu_rows(result: Result[Load], bars: dict[str, Comparison]) -> Iterator[str]:
     yield f"CPU per request, us ({result.load.connections} connections, closed loop)"
-    yield _row("", "sidecar", "envoy", "ratio", "bar")
+    yield row("", "sidecar", "envoy", "ratio", "bar")
     for sandboxes, tagged in ((1, False), (1, True), (1000, False), (1000, True), (100_000, True)):
         title = scenario(sandboxes, tagged)
         points = [find(result.points, "cpu", target, sandboxes, tagged) for target in ("sidecar", "envoy")]
-        yield _row(title, *(_cell(point, "cpu_us") for point in points), *_bar(bars[f"cpu {title}"], 3))
+        yield row(title, *(cell(point, "cpu_us") for point in points), *bar_cells(bars[f"cpu {title}"], 3))
 
 
-def _latency_rows(result: Result, bars: dict[str, Comparison]) -> Iterator[str]:
+def _latency_rows(result: Result[Load], bars: dict[str, Comparison]) -> Iterator[str]:
     yield f"Latency from the intended send time, us ({result.load.rate:,} requests/s, tagged, 1 sandbox)"
-    yield _row("", "sidecar", "envoy", "direct", "added, ratio", "bar")
+    yield row("", "sidecar", "envoy", "direct", "added, ratio", "bar")
     points = [find(result.points, "latency", target, 1) for target in ("sidecar", "envoy", "direct")]
     for name in ("p50", "p99"):
-        yield _row(name, *(_cell(point, f"{name}_us", 0) for point in points), *_bar(bars[f"added latency {name}"]))
+        yield row(name, *(cell(point, f"{name}_us", 0) for point in points), *bar_cells(bars[f"added latency {name}"]))
 
 
-def _idle_rows(result: Result, bars: dict[str, Comparison]) -> Iterator[str]:
+def _idle_rows(result: Result[Load], bars: dict[str, Comparison]) -> Iterator[str]:
     yield "Idle, after one request"
-    yield _row("", "sidecar", "envoy", "", "bar")
+    yield row("", "sidecar", "envoy", "", "bar")
     for sandboxes, what, name, bar in (
         (1, "RSS MB", "rss_mb", "idle memory"),
         (1, "PSS MB", "pss_mb", ""),
@@ -87,31 +88,32 @@ def _idle_rows(result: Result, bars: dict[str, Comparison]) -> Iterator[str]:
     ):
         points = [find(result.points, "idle", target, sandboxes) for target in ("sidecar", "envoy")]
         title = f"{scenario(sandboxes)}, {what}"
-        yield _row(title, *(_cell(point, name) for point in points), "", _bar(bars[bar])[1] if bar else "")
+        yield row(title, *(cell(point, name) for point in points), "", bar_cells(bars[bar])[1] if bar else "")
 
 
-def _remarks(result: Result) -> list[str]:
-    remarks = [f"void: {_title(point)}: {point.void}" for point in result.points if point.void]
+def remarks(result: Result[AnyLoad], measure: str) -> list[str]:
+    """`measure`: where direct shows the generator's limit."""
+    lines: list[str] = [f"void: {_title(point)}: {point.void}" for point in result.points if point.void]
     marked = sum(point.marked for point in result.points)
     if marked:
         rounds = sum(len(point.rounds) for point in result.points)
-        remarks.append(
+        lines.append(
             f"disturbed: {marked} of {rounds} rounds (time stolen by the hypervisor, or other programs on the proxy's "
             "core); they are left out where at least half remain"
         )
-    limit = find(result.points, "cpu", "direct", 1)
+    limit = find(result.points, measure, "direct", 1)
     rate = limit.spread("rps") if limit else None
     if rate:
-        remarks.append(f"generator and origin without a proxy: {rate.median:,.0f} requests/s")
+        lines.append(f"generator and origin without a proxy: {rate.median:,.0f} requests/s")
     return [
-        *remarks,
+        *lines,
         f"sidecar: {environment.sidecar_form()}",
         "envoy: a bare one with the routes that Istio programs; an istio-proxy adds filters and costs more",
         "ratio: of rounds side by side, then the median; ok? and missed?: rounds lie on both sides of the bar",
     ]
 
 
-def write(result: Result, path: Path) -> None:
+def write(result: Result[AnyLoad], path: Path) -> None:
     document = {
         "schema": SCHEMA,
         "plan": result.plan,
@@ -126,7 +128,7 @@ def write(result: Result, path: Path) -> None:
         "load": asdict(result.load),
         "left_out": result.left_out,
         "points": [_point(point) for point in result.points],
-        "comparisons": [{**asdict(each), "verdict": each.verdict} for each in comparisons(result.points)],
+        "comparisons": [{**asdict(each), "verdict": each.verdict} for each in result.comparisons],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n")
@@ -146,11 +148,11 @@ def _title(point: Point) -> str:
     return f"{point.measure}, {point.target}, {point.scenario}"
 
 
-def _row(title: str, *cells: str) -> str:
+def row(title: str, *cells: str) -> str:
     return f"  {title:28}" + "".join(f"{cell:23}" for cell in cells)
 
 
-def _cell(point: Point | None, name: str, digits: int = 1) -> str:
+def cell(point: Point | None, name: str, digits: int = 1) -> str:
     if point is None:
         return "-"
     value = point.spread(name)
@@ -164,7 +166,7 @@ def _text(value: Spread, digits: int) -> str:
     return median if value.count == 1 else f"{median} ({value.low:.{digits}f}-{value.high:.{digits}f})"
 
 
-def _bar(each: Comparison, digits: int = 2) -> tuple[str, str]:
+def bar_cells(each: Comparison, digits: int = 2) -> tuple[str, str]:
     value = _text(each.value, digits) if each.value else "-"
     unit = f" {each.unit}" if each.unit != "x envoy" else ""
     return value, f"<= {each.bar:g}{unit} {each.verdict}"

@@ -34,7 +34,7 @@ class Load:
     own_tools: bool = False
 
 
-class _Disturbance:
+class Disturbance:
     """What else happened on the machine between its making and `stop`. In ticks of 10 ms: rough for short spans."""
 
     def __init__(self, scene: Scene) -> None:
@@ -64,13 +64,13 @@ class _Disturbance:
         return {"stolen": round(self.stolen, 4), "foreign": round(self.foreign, 4)}
 
 
-class _Watch:
+class Watch:
     """A target under load: its CPU, the disturbance, and the requests at each origin."""
 
     def __init__(self, scene: Scene, target: Target) -> None:
         self._scene, self._target = scene, target
         self._counts = scene.counts()
-        self.disturbance = _Disturbance(scene)
+        self.disturbance = Disturbance(scene)
         self._cpu_ns = self._cpu()
         self._start_ns = time.monotonic_ns()
 
@@ -80,14 +80,14 @@ class _Watch:
         wall_ns = time.monotonic_ns() - self._start_ns
         if self._target.child:
             self._target.child.check()
-        self.settled = self._settle()
+        self.settled = self.settle()
         self.cpu_ns = self._cpu() - self._cpu_ns
         self.busy = self.cpu_ns / wall_ns
         self.disturbance.stop(self.cpu_ns if self._target.child else None)
         counts = self._scene.counts()
         self.served = {mark: counts[mark] - self._counts[mark] for mark in counts}
 
-    def _settle(self) -> bool:
+    def settle(self) -> bool:
         """Waits until target and origins are idle: no CPU used between two looks, and nothing that waits for a core."""
         children = [self._target.child, self._scene.baseline.child, self._scene.sandbox.child]
         pids = [child.pid for child in children if child]
@@ -110,7 +110,7 @@ class _Watch:
 def cpu_round(scene: Scene, target: Target, tagged: bool, load: Load) -> Round:
     """CPU per request in a closed loop. Divided by the requests that came out, for which the CPU was spent: at the end
     some are out whose answer the generator no longer takes."""
-    watch = _Watch(scene, target)
+    watch = Watch(scene, target)
     seen = generators.closed_loop(
         scene, target, tagged=tagged, connections=load.connections, seconds=load.seconds, own=load.own_tools
     )
@@ -119,13 +119,13 @@ def cpu_round(scene: Scene, target: Target, tagged: bool, load: Load) -> Round:
     values = {}
     if seen.answered and served:
         values = {"cpu_us": watch.cpu_ns / 1000 / served, "rps": seen.answered / seen.duration_s}
-    void = _void(scene, tagged, seen, watch, in_flight=load.connections)
+    void = void_because(scene, tagged, seen, watch, in_flight=load.connections)
     return Round(values, {**watch.notes(), "requests": served}, watch.disturbance.mark(), void)
 
 
 def latency_round(scene: Scene, target: Target, tagged: bool, load: Load) -> Round:
     """Latency at a fixed rate."""
-    watch = _Watch(scene, target)
+    watch = Watch(scene, target)
     seen = generators.open_loop(
         scene,
         target,
@@ -141,12 +141,12 @@ def latency_round(scene: Scene, target: Target, tagged: bool, load: Load) -> Rou
     notes.update({f"send_lag_{name}_us": value for name, value in seen.send_lag_us.items()})
     late = seen.send_lag_us.get("p99", 0.0) > LAG_MARK_US
     marked = watch.disturbance.mark() or ("the generator itself was late" if late else "")
-    return Round(values, notes, marked, _void(scene, tagged, seen, watch, in_flight=0))
+    return Round(values, notes, marked, void_because(scene, tagged, seen, watch, in_flight=0))
 
 
 def idle_round(scene: Scene, start_target: Callable[[], Target]) -> Round:
     """Start to first routed request, and memory shortly after it, of a process of its own."""
-    disturbance = _Disturbance(scene)
+    disturbance = Disturbance(scene)
     target = start_target()
     try:
         assert target.child is not None, "direct has no process"
@@ -167,12 +167,13 @@ def memory_values(child: Child) -> dict[str, float]:
     return values
 
 
-def _void(scene: Scene, tagged: bool, seen: Answered, watch: _Watch, in_flight: int) -> str:
+def void_because(scene: Scene, tagged: bool, seen: Answered, watch: Watch, in_flight: int) -> str:
     """Why the round does not count; empty if it does. A starved target that answers nothing is no fault of its own."""
     right, wrong = scene.expected_origin(tagged).mark, scene.expected_origin(not tagged).mark
     served = watch.served
     if seen.failed or seen.refused:
-        return f"{seen.failed} requests failed, {seen.refused} were answered with an error"
+        why = f": {seen.why}" if seen.why else ""
+        return f"{seen.failed} requests failed, {seen.refused} were answered with an error{why}"
     if not watch.settled:
         return f"still at work {_SETTLE_LIMIT_S:.0f} s after the load had ended"
     if served[wrong]:

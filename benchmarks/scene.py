@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks import heads, nginx
 from benchmarks.origin import BASELINE, SANDBOX, Origin
-from benchmarks.probe import first_answer
-from benchmarks.processes import Cores
+from benchmarks.probe import Answer, ask, first_answer
+from benchmarks.processes import Child, Cores
 
 _ORIGIN_TIMEOUT_S = 10.0
 
@@ -22,6 +22,10 @@ class Bodies:
 
 
 class Scene:
+    """With requests in HTTP/1.1; `benchmarks.grpc.scene` has another."""
+
+    http2 = False
+
     def __init__(self, cores: Cores, folder: Path, *, own_tools: bool, bodies: Bodies = Bodies()) -> None:
         """Starts the origins. `own_tools`: ours even where nginx is installed."""
         self.bodies = bodies
@@ -53,9 +57,10 @@ class Scene:
         path = self.folder / f"keys-{sandboxes}"
         return path if path.exists() else self._written(path.name, "\n".join(self.keys(sandboxes)) + "\n")
 
-    def heads(self, *, tagged: bool, sandboxes: int) -> heads.Heads:
-        """Heads for probes, rendered in this process."""
-        return heads.Heads(heads.TAGGED if tagged else heads.UNTAGGED, self.keys(sandboxes), self.next_seed())
+    def first_answer(self, child: Child, port: int, sandboxes: int, timeout_s: float) -> int:
+        """Waits until a tagged request through this port reaches the sandbox. Returns the monotonic time in ns."""
+        head = heads.Heads(heads.TAGGED, self.keys(sandboxes), self.next_seed()).next()
+        return first_answer(child, lambda: ask(port, head), self.sandbox.mark, timeout_s)
 
     def next_seed(self) -> int:
         self._seed += 1
@@ -74,12 +79,18 @@ class Scene:
             origin.child.stop()
 
     def _origin(self, mark: str) -> Origin:
-        origin = Origin(
+        origin = self.start_origin(mark)
+        self._origins.append(origin)
+        first_answer(origin.child, lambda: self.ask_origin(origin.port), mark, _ORIGIN_TIMEOUT_S)
+        return origin
+
+    def start_origin(self, mark: str) -> Origin:
+        return Origin(
             mark, cpus=self.cores.load, folder=self.folder, use_nginx=self.nginx_origin, body_bytes=self.bodies.down
         )
-        self._origins.append(origin)
-        first_answer(origin.child, origin.port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", mark, _ORIGIN_TIMEOUT_S)
-        return origin
+
+    def ask_origin(self, port: int) -> Answer:
+        return ask(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 
     def _written(self, name: str, text: str) -> Path:
         path = self.folder / name

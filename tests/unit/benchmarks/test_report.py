@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+from benchmarks.bars import comparisons
 from benchmarks.figures import Point, Round
 from benchmarks.processes import Cores
 from benchmarks.report import Result, table, write
@@ -12,9 +13,11 @@ def _cpu(target: str, sandboxes: int, us: float, void: str = "") -> Point:
     return Point("cpu", target, sandboxes, True, rounds)
 
 
-def _result(*points: Point) -> Result:
+def _result(*points: Point) -> Result[Load]:
     core = frozenset({0})
-    return Result("quick", 0.0, 1.0, 5, Load(), True, {"envoy": "no envoy"}, list(points), Cores(core, core))
+    left_out, tools = {"envoy": "no envoy"}, {"origin": "nginx"}
+    found = comparisons(points)
+    return Result("quick", 0.0, 1.0, 5, Load(), tools, left_out, list(points), found, Cores(core, core))
 
 
 def test_what_is_missing_or_void_is_said_and_the_rest_printed() -> None:
