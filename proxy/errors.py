@@ -10,8 +10,9 @@ the README, spelled the same everywhere. Two kinds share the table, because to a
 `status` is the answer's status where we answer ourselves. Decisions that forward have 0; if a strict request is refused
 for one of those reasons the answer is 424 (`STRICT_STATUS`).
 
-Exceptions: `ProtocolError` is the only one that the codec raises; it carries its reason. Everything else that fails is
-reported by a reason, not raised.
+Exceptions: `ProtocolError` carries its reason. HTTP/2 has others below it that carry an error code for the peer
+(`codec.h2.frames.ConnectionFault`) or mean that a stream's message is none (`Malformed`); they don't leave the codec and
+`net`. Everything else that fails is reported by a reason, not raised.
 """
 
 from __future__ import annotations

@@ -73,9 +73,13 @@ _LINE_EXTRA: Final = 4  # as in HTTP/1.1: colon, blank and line end
 # No value has a blank at its ends (RFC 9113 section 8.2.1) or a control in it. That section forbids NUL, CR and LF;
 # the others but a tab are refused as in HTTP/1.1. A value that changes by this table has one.
 _WITHOUT_CONTROLS: Final = bytes.maketrans(CONTROLS, b"?" * len(CONTROLS))
-_BLANKS: Final = b" \t"
+_BLANK: Final = 0x20  # a tab is below
 
 _BAD: Final = -1  # the kind of a line that no message may have; it stays in a dynamic table
+
+# Of the lines that bring their own name, those that repeat are short (te, grpc-encoding). Others (traceparent, baggage,
+# request ids) are longer, and to look for them among the known ones would cost more than it saves.
+_NEW_NAME_BYTES_AT_MOST: Final = 48
 
 _CODED_NAMES_AT_MOST: Final = 512
 _CODED_NAME_BYTES_AT_MOST: Final = 64
@@ -210,11 +214,11 @@ class Decoder:
                     continue
                 raw = block[start:pos]
                 line = None
-                if index <= _LAST_STATIC and not self._padded:
-                    if pos - start <= LINE_BYTES_AT_MOST:
-                        line = known.get(raw)
-                else:
+                may_repeat = pos - start <= (LINE_BYTES_AT_MOST if index else _NEW_NAME_BYTES_AT_MOST)
+                if index > _LAST_STATIC or self._padded:
                     raw = b""
+                elif may_repeat:
+                    line = known.get(raw)
                 if line is None:
                     if index == 0:
                         name = block[name_start:name_end]
@@ -227,7 +231,7 @@ class Decoder:
                         value = huffman.decode(value)
                     if not raw:
                         raw = literal(name, value, is_secret=_NEVER_INDEXED <= first < _SIZE_UPDATE)
-                    line = self._new_line(raw, name, value)
+                    line = self._new_line(raw, name, value, may_repeat)
                 if first >= _WITH_INDEXING and self._table_max:
                     self._insert(line)
             total += len(line.name) + len(line.value) + _LINE_EXTRA
@@ -248,7 +252,7 @@ class Decoder:
         if index == 0:
             raise CompressionError("index 0")
         name, value = _STATIC[index]
-        return self._new_line(bytes([_INDEXED + index]), name, value)
+        return self._new_line(bytes([_INDEXED + index]), name, value, True)
 
     def _entry(self, index: int) -> FieldLine:
         """The line at this index, which is behind the static table."""
@@ -256,19 +260,20 @@ class Decoder:
             raise CompressionError("an index behind the table's end")
         return self._table[_LAST_STATIC - index]
 
-    def _new_line(self, raw: bytes, name: bytes, value: bytes) -> FieldLine:
-        """The line of a name and a value that were not met together, or may not be."""
+    def _new_line(self, raw: bytes, name: bytes, value: bytes, may_repeat: bool) -> FieldLine:
+        """The line of a name and a value that are not known together."""
         names: dict[bytes, int] = self._kinds
         kind = names.get(name, _BAD)
         if kind == _BAD:
             kind = self._new_kind(name)
-        if value and (value.translate(_WITHOUT_CONTROLS) != value or value[0] in _BLANKS or value[-1] in _BLANKS):
+        if value and (value[0] <= _BLANK or value[-1] <= _BLANK or value.translate(_WITHOUT_CONTROLS) != value):
             self._fault = self._fault or f"a value with a control character or a blank at its ends, of {name[:40]!r}"
             kind = _BAD
         if kind <= ORDINARY:
             return FieldLine(raw, name, value, kind)
         line = FieldLine(raw, name, value, kind if kind != REPEATING else ORDINARY)
-        self._kinds.remember_representation(line, kind)
+        if may_repeat:
+            self._kinds.remember_representation(line, kind)
         return line
 
     def _new_kind(self, name: bytes) -> int:

@@ -1,8 +1,8 @@
 """Reads HPACK's Huffman code (RFC 7541 section 5.2 and Appendix B), one octet a step.
 
 A state is a node of the code's tree: the bits that the octets so far left over. It says, for each of 256 octets, what
-it adds (no symbol, one or two) and which state follows. States are worked out when they are first met: all of them take
-1 MB, text in ASCII meets some sixty, and most processes never see a Huffman code.
+it adds (no symbol, one or two) and which state follows. States are worked out when they are first met. Fields as they
+usually are meet 50 of the 256, which take 0.5 MB (all of them: 3 MB, once per process); many peers never send a code.
 
 Symbols are put together as Latin-1 text, which is joined faster than bytes.
 """
@@ -65,7 +65,7 @@ _texts: Final[dict[str, str]] = {}  # each output once
 
 
 def decode(data: bytes) -> bytes:
-    """The octets that this code stands for. 15 ns per octet of code (plain Python: 30).
+    """The octets that this code stands for. 16 ns per octet of code (plain Python: 34).
 
     Raises: ValueError for an EOS, and for padding that is longer than 7 bits or not all ones (section 5.2).
     """

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from proxy import errors
 from proxy.codec import fields
-from proxy.codec.fields import request_kinds
+from proxy.codec.fields import http2_response_kinds, is_dropped_trailer, request_kinds
 from proxy.codec.h1.reader import HeadLimits
+from proxy.codec.h2 import hpack
 from proxy.codec.h2.hpack import CompressionError, Decoder, literal, representation
 from proxy.errors import ProtocolError
 from tests.support.hpack import EMPTY_TABLE, WIDE, decoder, incremental, kinds, pairs, table
@@ -27,6 +30,7 @@ from tests.support.hpack import EMPTY_TABLE, WIDE, decoder, incremental, kinds, 
         b"\x10\x01x\x01a",
         b"\x00\x81\xf3\x81\x1f",
         b"\x0f\x10\x01a",
+        b"\x0f\x00\x81\x1f",
         b"\x7a\x01a",
         b"\x00\x01x\x7f\x49" + b"v" * 200,
     ],
@@ -54,7 +58,7 @@ def test_an_integer_of_too_many_octets_is_not_passed_on() -> None:
     one = decoder()
     assert one.read(b"\x0f\x90\x80\x00\x01a")[0].raw == b"\x0f\x10\x01a"
     assert one.read(b"\x00\x01x\x7f\x80\x00" + b"v" * 127)[0].raw == b"\x00\x01x\x7f\x00" + b"v" * 127
-    assert one.read(b"\x0f\x10\x01a")[0].raw == b"\x0f\x10\x01a"
+    assert one.read(b"\x0f\x10\x81\x1f")[0].raw == b"\x0f\x10\x81\x1f"  # the next block is not marked by it
 
 
 def test_size_updates_are_not_kept() -> None:
@@ -88,6 +92,23 @@ def test_kinds() -> None:
     one = decoder()
     for _ in range(2):
         assert {line.name: line.kind for line in one.read(block)} == met
+
+
+def test_trailers() -> None:
+    """gRPC's status is one; framing and routing are dropped as in HTTP/1.1."""
+    response = http2_response_kinds(errors.UPSTREAM_INVALID)
+    kept = [b"grpc-status", b"grpc-message", b"x-checksum", b"server"]
+    assert [
+        name for name in [*kept, b"content-length", b"content-type"] if not is_dropped_trailer(name, response)
+    ] == kept
+    request = [b"cookie", b"x-other", b"baggage", b"x-key", b"host"]
+    assert [name for name in request if not is_dropped_trailer(name, kinds())] == [b"cookie", b"x-other"]
+
+
+def test_http_2_response_decision() -> None:
+    assert http2_response_kinds(errors.UPSTREAM_INVALID)[b"pointsman-decision"] == fields.ORDINARY
+    known = http2_response_kinds(errors.UPSTREAM_INVALID, replace_decision=True)
+    assert known[b"pointsman-decision"] == fields.DECISION
 
 
 def test_http_1_knows_nothing_of_it() -> None:
@@ -144,7 +165,8 @@ def test_known_lines_are_bounded() -> None:
         assert len(common.representations) <= 1024
     known = len(common.representations)
     one.read(literal(b":path", b"/" + b"a" * 300))
-    assert len(common.representations) == known
+    assert one.read(incremental(b":path", b"/") + b"\x7e\xff\x71" + bytes(240))[1].value == b"0" * 384
+    assert len(common.representations) == known + 1
 
 
 def test_names_in_huffman_code_are_bounded_and_right() -> None:
@@ -157,6 +179,7 @@ def test_names_in_huffman_code_are_bounded_and_right() -> None:
         bits += "1" * (-len(bits) % 8)
         coded = int(bits, 2).to_bytes(len(bits) // 8, "big")
         for _ in range(2):
+            assert len(hpack._coded_names) <= 512
             assert one.read(b"\x00" + bytes([0x80 + len(coded)]) + coded + b"\x00")[0].name == b"x" + digits
 
 
@@ -174,6 +197,15 @@ def test_limit_acknowledged() -> None:
     assert pairs(one.read(EMPTY_TABLE + b"\x82")) == [(b":method", b"GET")]
     with pytest.raises(CompressionError, match="a table size of 1, over the limit of 0"):
         one.read(b"\x21\x82")
+
+
+def test_the_acknowledgement_empties_the_table() -> None:
+    """At once, not with the next block: a connection may idle from here on."""
+    one = decoder()
+    (line,) = one.read(incremental(b"x", b"a"))
+    holders = sys.getrefcount(line)
+    one.limit_acknowledged()
+    assert sys.getrefcount(line) == holders - 1
 
 
 @pytest.mark.parametrize("block", [b"", b"\x82", b"\xbe", b"\x21\x82", b"\x3f\xe1\x1f\x82", b"\x20\x21"])
