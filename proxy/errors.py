@@ -11,8 +11,8 @@ the README, spelled the same everywhere. Two kinds share the table, because to a
 for one of those reasons the answer is 424 (`STRICT_STATUS`).
 
 Exceptions: `ProtocolError` carries its reason. HTTP/2 has others below it that carry an error code for the peer
-(`codec.h2.frames.ConnectionFault`) or mean that a stream's message is none (`Malformed`); they don't leave the codec and
-`net`. Everything else that fails is reported by a reason, not raised.
+(`codec.h2.frames.ConnectionFault`) or mean that a stream's message is none (`Malformed`); they don't leave the codec
+and `net`. Everything else that fails is reported by a reason, not raised.
 """
 
 from __future__ import annotations
