@@ -86,13 +86,9 @@ class H2Downstream(Connection):
             outbox.end()
 
     def eof_received(self) -> bool:
-        """The peer says no more. What it asked for whole is still answered."""
+        """The peer has gone, and wants no answers. (Unlike HTTP/1.1: without it no window would be given any more.)"""
         self._eof = True
-        for stream in list(self.streams.values()):
-            if not stream.is_remote_ended:
-                stream.reset(frames.CANCEL)
-                stream.on_reset(frames.CANCEL)
-        return bool(self.streams) and not self._is_lingering
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.remove(self)
@@ -183,7 +179,7 @@ class H2Downstream(Connection):
             self._say_last()
 
     def on_stream_closed(self) -> None:
-        if not self.streams and (self.is_going or self._eof) and not self.is_broken:
+        if not self.streams and self.is_going and not self.is_broken:
             self._close()
 
     # --- refusing and closing ---

@@ -46,6 +46,7 @@ class H2Upstream(Connection):
         "_waiting",
         "active_at_s",
         "address",
+        "end_reason",
         "ends",
         "is_proven",
     )
@@ -60,6 +61,7 @@ class H2Upstream(Connection):
         self.ends: tuple[object, object] = (None, None)  # local, remote
         self.active_at_s = pool.now_s
         self.is_proven = False  # it has answered a request
+        self.end_reason = errors.UPSTREAM_CLOSED
         self._has_room_for = _STREAMS_AT_FIRST
         self._ping_since_s = 0.0
         self._unflushed: list[H2UpstreamStream] = []  # whose response has begun, and may be waiting for more
@@ -188,6 +190,7 @@ class H2Upstream(Connection):
         self.on_stream_closed()
 
     def on_fault(self, fault: ConnectionFault) -> None:
+        self.end_reason = errors.UPSTREAM_INVALID
         self.address.failed(self._pool.now_s)
         self._pool.forget_shared(self)
         self.flush()
@@ -358,7 +361,8 @@ class H2UpstreamStream(Stream):
             self._upstream.refused_stream()
             self.fail(errors.UPSTREAM_REFUSED, code)
         else:
-            self.fail(errors.UPSTREAM_CLOSED, code)
+            # A reset that says "no error" leaves the response unfinished all the same.
+            self.fail(errors.UPSTREAM_CLOSED, NO_CODE if code == frames.NO_ERROR else code)
 
     def on_broken(self, code: int) -> None:
         self.is_reused = False

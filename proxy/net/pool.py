@@ -188,7 +188,7 @@ class Pool:
             if isinstance(result, Reason) or result.has_room:
                 return result
             if result.is_going:
-                return errors.SANDBOX_UNREACHABLE  # it closed as soon as it stood
+                return result.end_reason  # it closed as soon as it stood
             if not result.streams:
                 return errors.UPSTREAM_REFUSED  # it takes no stream at all
 

@@ -24,6 +24,8 @@ CONNECTION_WINDOW: Final = 1048576
 # Up to here what waits for slow readers does not narrow the connection's window: nobody waits for another's reader.
 _MAX_HELD: Final = 4194304
 _MAX_CONTINUATIONS: Final = 64
+# A header block over the limit is answered as long as it is not absurd: so many times the limit.
+_ABSURD: Final = 4
 _SKIPPED_AT_MOST: Final = 100
 _RESET_AT_MOST: Final = 2000
 
@@ -83,7 +85,7 @@ class Connection:
     def __init__(self, decoder: Decoder, *, is_server: bool, max_block_bytes: int, now_s: float) -> None:
         self._is_server = is_server
         self._decoder = decoder
-        self._max_block_bytes = max_block_bytes
+        self._max_block_bytes = max_block_bytes * _ABSURD
         self._buf = b""
         self._preface_left = frames.PREFACE if is_server else b""
         self._has_settings = False  # the peer's first
@@ -265,7 +267,8 @@ class Connection:
             payload = _unpadded(payload)
         if flags & frames.HAS_PRIORITY:
             if len(payload) < 5:
-                raise ConnectionFault(frames.FRAME_SIZE_ERROR, "HEADERS too short for their priority")
+                code = frames.PROTOCOL_ERROR if flags & frames.PADDED else frames.FRAME_SIZE_ERROR
+                raise ConnectionFault(code, "HEADERS too short for their priority")
             payload = payload[5:]
         if flags & frames.END_HEADERS:
             self._read_block(stream_id, payload, is_end=bool(flags & frames.END_STREAM))

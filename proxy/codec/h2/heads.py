@@ -7,6 +7,7 @@ What is taken out (an upstream's own decision) or never passes (framing and rout
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from proxy.codec import fields
@@ -14,6 +15,10 @@ from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_END, End, RequestHead, Re
 from proxy.codec.fields import FieldKinds, FieldLine, is_dropped_trailer
 from proxy.codec.h1.request import HOST
 
+# RFC 3986 section 3.1
+_SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*")
+# Section 8.2.2
+_OF_A_CONNECTION: Final = (fields.CONNECTION, fields.HOP_BY_HOP, fields.TRANSFER_ENCODING, fields.UPGRADE)
 _MAX_LENGTH: Final = 2**63 - 1
 _GRPC: Final = b"application/grpc"
 
@@ -25,11 +30,12 @@ class Malformed(Exception):
 class RequestHeads:
     """Reads the requests of one connection."""
 
-    __slots__ = ("_good_authority", "_good_path")
+    __slots__ = ("_good_authority", "_good_path", "_good_scheme")
 
     def __init__(self) -> None:
         self._good_authority: FieldLine | None = None  # lines that are remembered are the same objects
         self._good_path: FieldLine | None = None
+        self._good_scheme: FieldLine | None = None
 
     def read(self, lines: list[FieldLine], *, is_end: bool) -> RequestHead:
         """Raises: Malformed. A CONNECT without a protocol is a request (`upgrade` is empty then)."""
@@ -100,6 +106,10 @@ class RequestHeads:
             return head
         if scheme is None or path is None:
             raise Malformed("no :scheme or no :path")
+        if scheme is not self._good_scheme:
+            if not _SCHEME.fullmatch(scheme.value):
+                raise Malformed(f"a malformed :scheme: {scheme.value[:40]!r}")
+            self._good_scheme = scheme
         head.target = path.value
         if path is not self._good_path:
             self._check_path(head)
@@ -189,6 +199,8 @@ def end_of(lines: list[FieldLine], kinds: FieldKinds) -> End:
             grpc_status = _grpc_status(line)
         elif line.name[:1] == b":":
             raise Malformed("a pseudo-header in trailers")
+        elif kind in _OF_A_CONNECTION:
+            raise Malformed(f"the connection-specific field {line.name[:40].decode()}")
         elif is_dropped_trailer(line.name, kinds):
             kept = [other for other in kept if other is not line]
     end = End(None, kept)
