@@ -14,7 +14,7 @@ from proxy.codec.h2.connection import GOOD, TOO_LARGE, Connection
 from proxy.codec.h2.frames import ConnectionFault
 from proxy.codec.h2.heads import Malformed, RequestHeads, end_of
 from proxy.codec.h2.hpack import Decoder
-from proxy.codec.h2.stream import Stream
+from proxy.codec.h2.stream import STREAM_WINDOW, Stream
 from proxy.codec.translate import response_fields
 from proxy.errors import Reason
 from proxy.exchange import Exchange
@@ -68,7 +68,7 @@ class H2Downstream(Connection):
         self.announce(
             (frames.SETTINGS_HEADER_TABLE_SIZE, 0),
             (frames.SETTINGS_MAX_CONCURRENT_STREAMS, connections.max_streams),
-            (frames.SETTINGS_INITIAL_WINDOW_SIZE, self.stream_window),
+            (frames.SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW),
             (frames.SETTINGS_MAX_HEADER_LIST_SIZE, connections.limits.max_bytes),
             (frames.SETTINGS_ENABLE_CONNECT_PROTOCOL, 1),
         )

@@ -13,7 +13,7 @@ from proxy.codec.h2.connection import GOOD, TOO_LARGE, Connection
 from proxy.codec.h2.frames import ConnectionFault
 from proxy.codec.h2.heads import Malformed, end_of, response_head
 from proxy.codec.h2.hpack import Decoder
-from proxy.codec.h2.stream import Stream
+from proxy.codec.h2.stream import STREAM_WINDOW, Stream
 from proxy.codec.translate import request_fields
 from proxy.errors import Reason
 from proxy.exchange import Exchange
@@ -23,8 +23,6 @@ from proxy.sides import NO_CODE
 if TYPE_CHECKING:
     from proxy.net.pool import Pool
 
-# Streams that are opened before the peer has said how many it takes, and at most.
-_STREAMS_AT_FIRST: Final = 100
 _STREAMS_AT_MOST: Final = 1000
 # Stream ids are used up one day; the connection is left before.
 _LAST_ID: Final = 2**30
@@ -43,12 +41,12 @@ class H2Upstream(Connection):
         "_pool",
         "_transport",
         "_unflushed",
-        "_waiting",
         "active_at_s",
         "address",
         "end_reason",
         "ends",
         "is_proven",
+        "ready",
     )
 
     _transport: asyncio.Transport
@@ -62,10 +60,10 @@ class H2Upstream(Connection):
         self.active_at_s = pool.now_s
         self.is_proven = False  # it has answered a request
         self.end_reason = errors.UPSTREAM_CLOSED
-        self._has_room_for = _STREAMS_AT_FIRST
+        self._has_room_for = 0  # until the peer has said how many
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # it has; or it is over
         self._ping_since_s = 0.0
         self._unflushed: list[H2UpstreamStream] = []  # whose response has begun, and may be waiting for more
-        self._waiting: list[H2UpstreamStream] = []  # extended CONNECTs, until the peer has said whether it takes them
 
     # --- from the pool ---
 
@@ -88,6 +86,10 @@ class H2Upstream(Connection):
             self.flush()
             self._transport.close()
 
+    def abort(self) -> None:
+        """It does not speak."""
+        self._transport.abort()
+
     # --- from the transport ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -96,7 +98,7 @@ class H2Upstream(Connection):
         self.announce(
             (frames.SETTINGS_HEADER_TABLE_SIZE, 0),
             (frames.SETTINGS_ENABLE_PUSH, 0),
-            (frames.SETTINGS_INITIAL_WINDOW_SIZE, self.stream_window),
+            (frames.SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW),
             (frames.SETTINGS_MAX_HEADER_LIST_SIZE, self._pool.limits.max_bytes),
         )
 
@@ -122,6 +124,7 @@ class H2Upstream(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_broken = self.is_going = True
+        self._get_ready()
         self._pool.lost(self)
         if not self.is_proven and self.streams:
             self.address.failed(self._pool.now_s)
@@ -151,9 +154,11 @@ class H2Upstream(Connection):
 
     def on_settings(self) -> None:
         self._has_room_for = min(self.max_peer_streams, _STREAMS_AT_MOST)
-        waiting, self._waiting = self._waiting, []
-        for stream in waiting:
-            stream.send_waiting()
+        self._get_ready()
+
+    def _get_ready(self) -> None:
+        if not self.ready.done():
+            self.ready.set_result(None)
 
     def on_block(self, stream: Stream, fields: list[FieldLine], state: int, *, is_end: bool) -> None:
         assert isinstance(stream, H2UpstreamStream)
@@ -191,6 +196,7 @@ class H2Upstream(Connection):
 
     def on_fault(self, fault: ConnectionFault) -> None:
         self.end_reason = errors.UPSTREAM_INVALID
+        self._get_ready()
         self.address.failed(self._pool.now_s)
         self._pool.forget_shared(self)
         self.flush()
@@ -222,7 +228,7 @@ class H2Upstream(Connection):
     def check_time(self, now_s: float, idle_timeout_s: float, response_timeout_s: float) -> None:
         """Called about once a second."""
         self.second_passed(now_s)
-        if self.max_peer_streams >= 0:
+        if self.ready.done():
             self._has_room_for = min(self.max_peer_streams, _STREAMS_AT_MOST)  # after a refusal, as announced again
         quiet_s = now_s - self.active_at_s
         if self._transport.is_closing():
@@ -247,7 +253,7 @@ class H2Upstream(Connection):
 class H2UpstreamStream(Stream):
     """Implements `exchange.Upstream`."""
 
-    __slots__ = ("_head", "_is_tunnel", "_upstream", "endpoint", "exchange", "has_head", "is_reused")
+    __slots__ = ("_is_tunnel", "_upstream", "endpoint", "exchange", "has_head", "is_reused")
 
     def __init__(self, connection: H2Upstream) -> None:
         super().__init__(connection, 0)
@@ -256,7 +262,6 @@ class H2UpstreamStream(Stream):
         self.is_reused = connection.is_proven  # else a lost connection was none
         self.exchange: Exchange | None = None
         self.has_head = False
-        self._head: RequestHead | None = None  # that waits for the peer's settings
         self._is_tunnel = False
 
     # --- from the exchange ---
@@ -269,29 +274,11 @@ class H2UpstreamStream(Stream):
         connection.next_id += 2
         connection.streams[self.stream_id] = self
         if head.upgrade and not connection.extends_connect:
-            self._head = head
-            if connection.max_peer_streams < 0:
-                connection._waiting.append(self)
-            else:
-                self.send_waiting()
-            return
-        self._write_head(head)
-
-    def _write_head(self, head: RequestHead) -> None:
-        is_end = head.body == NO_BODY and not head.upgrade
-        self.is_local_ended = is_end
-        self.connection.write_head(self, head.fields if head.is_http2 else request_fields(head), is_end=is_end)
-
-    def send_waiting(self) -> None:
-        """An extended CONNECT, now that the peer's settings are known."""
-        head, self._head = self._head, None
-        if head is None or self.is_closed:
-            return
-        if self.connection.extends_connect:
-            self._write_head(head)
-        else:
-            self.connection.forget(self)
+            connection.forget(self)
             self.fail(errors.UPGRADE_REFUSED, NO_CODE)
+            return
+        self.is_local_ended = is_end = head.body == NO_BODY and not head.upgrade
+        connection.write_head(self, head.fields if head.is_http2 else request_fields(head), is_end=is_end)
 
     def send_body(self, data: bytes) -> None:
         self.write_body(data)
@@ -362,7 +349,7 @@ class H2UpstreamStream(Stream):
             self.fail(errors.UPSTREAM_REFUSED, code)
         else:
             # A reset that says "no error" leaves the response unfinished all the same.
-            self.fail(errors.UPSTREAM_CLOSED, NO_CODE if code == frames.NO_ERROR else code)
+            self.fail(errors.UPSTREAM_CLOSED, frames.INTERNAL_ERROR if code == frames.NO_ERROR else code)
 
     def on_broken(self, code: int) -> None:
         self.is_reused = False

@@ -204,6 +204,7 @@ class Pool:
             return errors.DESTINATION_REFUSED
         source = network.source(endpoint)
         loop = asyncio.get_running_loop()
+        stands = False
         address.connections += 1
         try:
             async with asyncio.timeout(limit_s):
@@ -214,9 +215,16 @@ class Pool:
                     endpoint.port,
                     local_addr=(source, 0) if source is not None else None,
                 )
+                stands = True
+                if isinstance(upstream, H2Upstream):
+                    # As gRPC's own clients do: there are servers that end a connection with more streams than they
+                    # take, and they say how many these are as soon as they have accepted it.
+                    await upstream.ready
             return None
         except OSError as error:  # TimeoutError is one
-            if upstream in self._all:
+            if stands and isinstance(upstream, H2Upstream):
+                upstream.abort()
+            elif upstream in self._all:
                 self.lost(upstream)  # closed by the time limit just as it stood, of which uvloop says nothing
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 return errors.OUT_OF_FILES  # our own lack, nobody's failure

@@ -18,11 +18,11 @@ from proxy.codec.h2.frames import ConnectionFault, frame_header
 from proxy.codec.h2.hpack import CompressionError, Decoder, MalformedError, TooLargeError
 from proxy.codec.h2.stream import Stream
 
-# A stream's window: what one slow reader may leave here. A connection's: what may be under way at once.
-STREAM_WINDOW: Final = 262144
+# What may be under way at once. What waits for slow readers does not narrow it, so nobody waits for another's reader;
+# how much that is the streams' windows bound.
 CONNECTION_WINDOW: Final = 1048576
-# Up to here what waits for slow readers does not narrow the connection's window: nobody waits for another's reader.
-_MAX_HELD: Final = 4194304
+# By so much all streams' windows together may outgrow what they have at first.
+_SPARE_WINDOW: Final = 4194304
 _MAX_CONTINUATIONS: Final = 64
 # A header block over the limit is answered as long as it is not absurd: so many times the limit.
 _ABSURD: Final = 4
@@ -64,7 +64,6 @@ class Connection:
         "block_since_s",
         "blocked",
         "extends_connect",
-        "held",
         "initial_send_window",
         "is_broken",
         "is_full",
@@ -76,8 +75,7 @@ class Connection:
         "now_s",
         "out",
         "send_window",
-        "stream_credit",
-        "stream_window",
+        "spare_window",
         "streams",
         "turn",
     )
@@ -100,8 +98,7 @@ class Connection:
         self._owed = 0
         self._tells_table_size = True
         self.block_since_s = 0.0  # when that header block began
-        self.stream_window = STREAM_WINDOW
-        self.stream_credit = STREAM_WINDOW // 2  # new window is given by the half
+        self.spare_window = _SPARE_WINDOW
         self.initial_send_window = frames.DEFAULT_WINDOW
         self.send_window = frames.DEFAULT_WINDOW
         self.max_frame_bytes = frames.MAX_FRAME_BYTES  # that we may send
@@ -109,7 +106,6 @@ class Connection:
         self.extends_connect = False  # RFC 8441: the peer takes extended CONNECT
         self.streams: dict[int, Stream] = {}
         self.blocked: dict[int, Stream] = {}  # those with a queue, longest first
-        self.held = 0  # bytes that wait for readers
         self.next_id = 2 if is_server else 1
         self.last_peer_id = 0
         self.is_full = False  # the transport takes no more
@@ -224,8 +220,10 @@ class Connection:
         if self._receive_window < 0:
             raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "more data than the connection's window")
         self._owed += length
-        if self._owed >= CONNECTION_WINDOW // 2 and self.held < _MAX_HELD:
-            self._give_window()
+        if self._owed >= CONNECTION_WINDOW // 2:
+            self.write_window(0, self._owed)
+            self._receive_window += self._owed
+            self._owed = 0
         if payload:
             self._earn(1)
         elif not flags & frames.END_STREAM:
@@ -245,17 +243,6 @@ class Connection:
             self.break_stream(stream, frames.FLOW_CONTROL_ERROR)
         elif not stream.receive(payload, length, is_end=bool(flags & frames.END_STREAM)):
             self.break_stream(stream, frames.PROTOCOL_ERROR)  # section 8.1.1
-
-    def release(self, length: int) -> None:
-        """So much of what was held was taken, or dropped."""
-        self.held -= length
-        if self._owed >= CONNECTION_WINDOW // 2 and self.held < _MAX_HELD:
-            self._give_window()
-
-    def _give_window(self) -> None:
-        self.write_window(0, self._owed)
-        self._receive_window += self._owed
-        self._owed = 0
 
     # --- header blocks ---
 

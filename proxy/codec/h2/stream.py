@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from proxy.codec.h2.connection import Connection
 
 UNKNOWN_LENGTH: Final = -1
+# What one slow reader may leave here, at first; one that keeps up gets more, for networks with a long way.
+STREAM_WINDOW: Final = 65536
+_MAX_STREAM_WINDOW: Final = 1048576
 
 
 class Stream:
@@ -44,13 +47,15 @@ class Stream:
         "receive_window",
         "send_window",
         "stream_id",
+        "window",
     )
 
     def __init__(self, connection: Connection, stream_id: int) -> None:
         self.connection = connection
         self.stream_id = stream_id
         self.send_window = connection.initial_send_window
-        self.receive_window = connection.stream_window
+        self.window = STREAM_WINDOW  # what the peer may send ahead
+        self.receive_window = STREAM_WINDOW  # what is left of that
         self.body_left = UNKNOWN_LENGTH  # of what the peer sends, by its content-length
         self.is_local_ended = False
         self.is_remote_ended = False
@@ -191,7 +196,6 @@ class Stream:
                 if self._pending is None:
                     self._pending = []
                 self._pending.append(data)
-                self.connection.held += len(data)
             else:
                 self._owed += len(data)
                 self.on_body(data)
@@ -199,7 +203,7 @@ class Stream:
             return True
         if is_end:
             self.receive_end(END)
-        elif self._owed >= self.connection.stream_credit:
+        elif self._owed * 2 >= self.window:
             self._give_window()
         return True
 
@@ -216,11 +220,18 @@ class Stream:
             self.connection.forget(self)
 
     def _give_window(self) -> None:
-        """New window for what was taken, unless the reader has enough for now."""
-        if not self._pauses and not self.is_remote_ended and not self.is_closed and self._owed:
-            self.connection.write_window(self.stream_id, self._owed)
-            self.receive_window += self._owed
-            self._owed = 0
+        """New window for what was taken, unless the reader has enough for now; more of it for one that keeps up."""
+        connection = self.connection
+        if self._pauses or self.is_remote_ended or self.is_closed:
+            return
+        growth = self.window
+        if growth < _MAX_STREAM_WINDOW and growth <= connection.spare_window:
+            connection.spare_window -= growth
+            self.window += growth
+            self._owed += growth
+        connection.write_window(self.stream_id, self._owed)
+        self.receive_window += self._owed
+        self._owed = 0
 
     def pause(self) -> None:
         self._pauses += 1
@@ -238,7 +249,7 @@ class Stream:
             pending_end, self._pending_end = self._pending_end, None
             if pending_end is not None:
                 self._take_end(pending_end)
-            elif self._owed >= self.connection.stream_credit:
+            elif self._owed * 2 >= self.window:
                 self._give_window()
 
     def _take_pending(self, pending: list[bytes]) -> None:
@@ -247,19 +258,17 @@ class Stream:
                 self._pending = pending[number:]
                 return
             if self.is_closed:
-                self.connection.release(sum(map(len, pending[number:])))
                 return
             self._owed += len(data)
-            self.connection.release(len(data))
             self.on_body(data)
 
     def drop(self) -> None:
         """What waits is for nobody any more."""
-        self.is_closed = True
+        if not self.is_closed:
+            self.is_closed = True
+            self.connection.spare_window += self.window - STREAM_WINDOW
         if self._queue is not None:
             self._queue = None
             self.connection.blocked.pop(self.stream_id, None)
         self._end = self._pending_end = None
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            self.connection.release(sum(map(len, pending)))
+        self._pending = None
