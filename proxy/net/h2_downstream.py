@@ -10,7 +10,7 @@ from proxy.answers import decision_field, own_head
 from proxy.codec.events import END, UNTIL_END, End, ResponseHead
 from proxy.codec.fields import FieldLine
 from proxy.codec.h2 import frames
-from proxy.codec.h2.connection import GOOD, TOO_LARGE, Connection
+from proxy.codec.h2.connection import GOOD, TOO_LARGE
 from proxy.codec.h2.frames import ConnectionFault
 from proxy.codec.h2.heads import Malformed, RequestHeads, end_of
 from proxy.codec.h2.hpack import Decoder
@@ -19,6 +19,7 @@ from proxy.codec.translate import response_fields
 from proxy.errors import Reason
 from proxy.exchange import Exchange
 from proxy.net.connections import Connections
+from proxy.net.h2_transport import H2Transport
 from proxy.routing.decision import decision_text
 from proxy.sides import NO_CODE, Port
 
@@ -32,7 +33,7 @@ _DRAINING: Final = b"draining"
 _GOAWAY_S: Final = 1.0
 
 
-class H2Downstream(Connection):
+class H2Downstream(H2Transport):
     """The connection. Made when an H1Downstream meets the preface, with everything that came so far."""
 
     __slots__ = (
@@ -45,14 +46,13 @@ class H2Downstream(Connection):
         "_is_new",
         "_ping_since_s",
         "_port",
-        "_transport",
-        "active_at_s",
         "is_looped",
     )
 
     def __init__(self, port: Port, connections: Connections, transport: asyncio.Transport) -> None:
         decoder = Decoder(connections.h2_request_kinds, connections.limits)
-        super().__init__(decoder, is_server=True, max_block_bytes=connections.limits.max_bytes, now_s=connections.now_s)
+        max_bytes = connections.limits.max_bytes
+        super().__init__(decoder, connections.outbox, connections.now_s, is_server=True, max_block_bytes=max_bytes)
         self._port = port
         self._connections = connections
         self._transport = transport
@@ -63,7 +63,6 @@ class H2Downstream(Connection):
         self._final_id = frames.MAX_STREAM_ID  # of the last stream that is served
         self._drain_since_s = 0.0
         self._ping_since_s = 0.0  # when a ping was sent that is not answered; 0: none
-        self.active_at_s = connections.now_s
         self.is_looped = False
         self.announce(
             (frames.SETTINGS_HEADER_TABLE_SIZE, 0),
@@ -78,12 +77,11 @@ class H2Downstream(Connection):
     def data_received(self, data: bytes) -> None:
         self.now_s = self.active_at_s = self._connections.now_s
         self._ping_since_s = 0.0
-        outbox = self._connections.outbox
-        outbox.begin()
+        self._outbox.begin()
         try:
             self.receive(data)
         finally:
-            outbox.end()
+            self._outbox.end()
 
     def eof_received(self) -> bool:
         """The peer has gone, and wants no answers. (Unlike HTTP/1.1: without it no window would be given any more.)"""
@@ -95,25 +93,9 @@ class H2Downstream(Connection):
         self.is_broken = True
         self._end_streams(errors.DOWNSTREAM_CLOSED)
 
-    def pause_writing(self) -> None:
-        self.is_full = True
-
-    def resume_writing(self) -> None:
-        self.is_full = False
-        outbox = self._connections.outbox
-        outbox.begin()
-        try:
-            self.write_blocked()
-        finally:
-            outbox.end()
-
     def flush(self) -> None:
-        data = self.take_output()
-        if data and not self._is_lingering and not self._transport.is_closing():
-            self._transport.write(data)
-
-    def on_output(self) -> None:
-        self._connections.outbox.add(self)
+        if not self._is_lingering:  # then the last word was said
+            super().flush()
 
     # --- from the peer ---
 
@@ -180,7 +162,7 @@ class H2Downstream(Connection):
 
     def on_stream_closed(self) -> None:
         if not self.streams and self.is_going and not self.is_broken:
-            self._close()
+            self.close_written()
 
     # --- refusing and closing ---
 
@@ -205,11 +187,6 @@ class H2Downstream(Connection):
                 stream.lose(reason)
         self.streams.clear()
 
-    def _close(self) -> None:
-        """Behind what is written."""
-        self.flush()
-        self._transport.close()
-
     def _linger(self) -> None:
         """Our side ends; what still comes is dropped, so that no reset overtakes the last words."""
         self._is_lingering = True
@@ -233,7 +210,8 @@ class H2Downstream(Connection):
     def check_time(self, now_s: float) -> None:
         """Called about once a second: closes what took too long."""
         timeouts = self._connections.timeouts
-        self.second_passed(self._connections.now_s)
+        self.now_s = self._connections.now_s
+        self.fill_budget()
         idle_s = now_s - self.active_at_s
         if self._is_lingering or self._transport.is_closing():
             if idle_s > _LINGER_S:
@@ -251,7 +229,7 @@ class H2Downstream(Connection):
         elif timeouts.idle_timeout_s and idle_s > timeouts.idle_timeout_s:
             self.is_going = True
             self.write_goaway(self.last_peer_id)
-            self._close()
+            self.close_written()
 
     def _check_alive(self, now_s: float, idle_s: float) -> None:
         if self._ping_since_s:

@@ -9,7 +9,7 @@ from proxy import errors
 from proxy.codec.events import END, NO_BODY, UNTIL_CLOSE, UNTIL_END, End, RequestHead, ResponseHead
 from proxy.codec.fields import FieldLine
 from proxy.codec.h2 import frames
-from proxy.codec.h2.connection import GOOD, TOO_LARGE, Connection
+from proxy.codec.h2.connection import GOOD, TOO_LARGE
 from proxy.codec.h2.frames import ConnectionFault
 from proxy.codec.h2.heads import Malformed, end_of, response_head
 from proxy.codec.h2.hpack import Decoder
@@ -17,6 +17,7 @@ from proxy.codec.h2.stream import STREAM_WINDOW, Stream
 from proxy.codec.translate import request_fields
 from proxy.errors import Reason
 from proxy.exchange import Exchange
+from proxy.net.h2_transport import H2Transport
 from proxy.net.targets import Address
 from proxy.sides import NO_CODE
 
@@ -32,16 +33,14 @@ _PING_WITHIN_S: Final = 20.0
 _ALIVE: Final = b"\0\0alive\0"
 
 
-class H2Upstream(Connection):
+class H2Upstream(H2Transport):
     """The connection."""
 
     __slots__ = (
         "_has_room_for",
         "_ping_since_s",
         "_pool",
-        "_transport",
         "_unflushed",
-        "active_at_s",
         "address",
         "end_reason",
         "ends",
@@ -49,15 +48,13 @@ class H2Upstream(Connection):
         "ready",
     )
 
-    _transport: asyncio.Transport
-
     def __init__(self, pool: Pool, address: Address) -> None:
         decoder = Decoder(pool.h2_response_kinds, pool.limits)
-        super().__init__(decoder, is_server=False, max_block_bytes=pool.limits.max_bytes, now_s=pool.now_s)
+        max_bytes = pool.limits.max_bytes
+        super().__init__(decoder, pool.outbox, pool.now_s, is_server=False, max_block_bytes=max_bytes)
         self._pool = pool
         self.address = address
         self.ends: tuple[object, object] = (None, None)  # local, remote
-        self.active_at_s = pool.now_s
         self.is_proven = False  # it has answered a request
         self.end_reason = errors.UPSTREAM_CLOSED
         self._has_room_for = 0  # until the peer has said how many
@@ -83,8 +80,7 @@ class H2Upstream(Connection):
             if not self._transport.is_closing():
                 self.write_goaway(0)
         if not self.streams:
-            self.flush()
-            self._transport.close()
+            self.close_written()
 
     def abort(self) -> None:
         """It does not speak."""
@@ -105,8 +101,7 @@ class H2Upstream(Connection):
     def data_received(self, data: bytes) -> None:
         self.now_s = self.active_at_s = self._pool.now_s
         self._ping_since_s = 0.0
-        outbox = self._pool.outbox
-        outbox.begin()
+        self._outbox.begin()
         try:
             self.receive(data)
             if self._unflushed:
@@ -115,7 +110,7 @@ class H2Upstream(Connection):
                     if stream.exchange is not None:
                         stream.exchange.flush()
         finally:
-            outbox.end()
+            self._outbox.end()
 
     def eof_received(self) -> bool:
         self.is_going = True
@@ -129,26 +124,6 @@ class H2Upstream(Connection):
         if not self.is_proven and self.streams:
             self.address.failed(self._pool.now_s)
         self._end_streams(errors.UPSTREAM_CLOSED)
-
-    def pause_writing(self) -> None:
-        self.is_full = True
-
-    def resume_writing(self) -> None:
-        self.is_full = False
-        outbox = self._pool.outbox
-        outbox.begin()
-        try:
-            self.write_blocked()
-        finally:
-            outbox.end()
-
-    def flush(self) -> None:
-        data = self.take_output()
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
-
-    def on_output(self) -> None:
-        self._pool.outbox.add(self)
 
     # --- from the peer ---
 
@@ -199,15 +174,13 @@ class H2Upstream(Connection):
         self._get_ready()
         self.address.failed(self._pool.now_s)
         self._pool.forget_shared(self)
-        self.flush()
-        self._transport.close()
+        self.close_written()
         self._end_streams(errors.UPSTREAM_INVALID)
 
     def on_stream_closed(self) -> None:
         if not self.streams and not self.is_broken:
             if self.is_going:
-                self.flush()
-                self._transport.close()
+                self.close_written()
             elif self.address.is_gone:
                 self.close()
 
@@ -227,7 +200,8 @@ class H2Upstream(Connection):
 
     def check_time(self, now_s: float, idle_timeout_s: float, response_timeout_s: float) -> None:
         """Called about once a second."""
-        self.second_passed(now_s)
+        self.now_s = now_s
+        self.fill_budget()
         if self.ready.done():
             self._has_room_for = min(self.max_peer_streams, _STREAMS_AT_MOST)  # after a refusal, as announced again
         quiet_s = now_s - self.active_at_s

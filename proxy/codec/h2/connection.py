@@ -1,11 +1,7 @@
-"""One HTTP/2 connection, either side of it: bytes in, calls out; frames to send collect in `out`.
+"""One HTTP/2 connection, either side of it: bytes in, calls out; what it says is the other half (`output`).
 
 Spec: RFC 9113. What a peer does wrong ends its stream where only that is concerned, else the connection
 (sections 5.4, 6); which of both stands with each check. Priorities are ignored (section 5.3.2), pushes never allowed.
-
-What costs us and brings the peer nothing (pings, settings, window updates, empty data, streams that are reset before
-their answer) is paid from a budget, which the seconds and the peer's honest traffic fill again: floods run out of it
-(CHECKLIST 28-31).
 """
 
 from __future__ import annotations
@@ -14,13 +10,11 @@ from typing import Final
 
 from proxy.codec.fields import FieldLine
 from proxy.codec.h2 import frames
-from proxy.codec.h2.frames import ConnectionFault, frame_header
+from proxy.codec.h2.frames import ConnectionFault
 from proxy.codec.h2.hpack import CompressionError, Decoder, MalformedError, TooLargeError
+from proxy.codec.h2.output import CONNECTION_WINDOW, Output
 from proxy.codec.h2.stream import Stream
 
-# What may be under way at once. What waits for slow readers does not narrow it, so nobody waits for another's reader;
-# how much that is the streams' windows bound.
-CONNECTION_WINDOW: Final = 1048576
 # By so much all streams' windows together may outgrow what they have at first.
 _SPARE_WINDOW: Final = 4194304
 _MAX_CONTINUATIONS: Final = 64
@@ -29,11 +23,7 @@ _ABSURD: Final = 4
 _SKIPPED_AT_MOST: Final = 100
 _RESET_AT_MOST: Final = 2000
 
-_BUDGET: Final = 20000
-_BUDGET_PER_S: Final = 2000
 _RESET_COST: Final = 10
-_ANSWER_WORTH: Final = 5
-_DATA_WORTH: Final = 3  # the peer may answer with two window updates
 
 # Why a header block is not what it should be.
 GOOD: Final = 0
@@ -41,47 +31,38 @@ MALFORMED: Final = 1
 TOO_LARGE: Final = 2
 
 
-class Connection:
+class Connection(Output):
     """The part that both sides share. `net` derives both: they open streams and say what the `on_...` do."""
 
     __slots__ = (
         "_block",
         "_block_flags",
         "_block_stream",
-        "_budget",
         "_buf",
         "_continuations",
         "_decoder",
         "_has_settings",
-        "_is_server",
         "_max_block_bytes",
         "_owed",
         "_preface_left",
         "_receive_window",
         "_reset",
         "_skipped",
-        "_tells_table_size",
         "block_since_s",
-        "blocked",
         "extends_connect",
         "initial_send_window",
         "is_broken",
-        "is_full",
         "is_going",
         "last_peer_id",
-        "max_frame_bytes",
         "max_peer_streams",
         "next_id",
         "now_s",
-        "out",
-        "send_window",
         "spare_window",
         "streams",
-        "turn",
     )
 
     def __init__(self, decoder: Decoder, *, is_server: bool, max_block_bytes: int, now_s: float) -> None:
-        self._is_server = is_server
+        super().__init__(is_server=is_server)
         self._decoder = decoder
         self._max_block_bytes = max_block_bytes * _ABSURD
         self._buf = b""
@@ -91,35 +72,23 @@ class Connection:
         self._block_stream = 0  # 0: there is none
         self._block_flags = 0
         self._continuations = 0
-        self._budget = _BUDGET
         self._skipped: list[tuple[int, int]] = []  # stream ids that were passed over, and so are closed unused
         self._reset: dict[int, None] = {}  # streams that were reset here; frames for them may be under way still
         self._receive_window = CONNECTION_WINDOW
         self._owed = 0
-        self._tells_table_size = True
         self.block_since_s = 0.0  # when that header block began
         self.spare_window = _SPARE_WINDOW
         self.initial_send_window = frames.DEFAULT_WINDOW
-        self.send_window = frames.DEFAULT_WINDOW
-        self.max_frame_bytes = frames.MAX_FRAME_BYTES  # that we may send
         self.max_peer_streams = -1  # that we may open; -1: not known yet
         self.extends_connect = False  # RFC 8441: the peer takes extended CONNECT
         self.streams: dict[int, Stream] = {}
-        self.blocked: dict[int, Stream] = {}  # those with a queue, longest first
         self.next_id = 2 if is_server else 1
         self.last_peer_id = 0
-        self.is_full = False  # the transport takes no more
         self.is_going = False  # a GOAWAY was sent or received: no more streams
         self.is_broken = False
         self.now_s = now_s
-        self.out: list[bytes] = []
-        self.turn = 0
 
     # --- for `net` to say ---
-
-    def on_output(self) -> None:
-        """`out` is no longer empty."""
-        raise NotImplementedError
 
     def on_request(self, stream_id: int, fields: list[FieldLine], state: int, *, is_end: bool) -> None:
         """The peer opened a stream (server side)."""
@@ -443,115 +412,6 @@ class Connection:
             is_idle = not stream_id & 1 or stream_id >= self.next_id
         if is_idle:
             raise ConnectionFault(frames.PROTOCOL_ERROR, f"{what} on stream {stream_id}, which is idle")
-
-    # --- the budget ---
-
-    def _spend(self, cost: int) -> None:
-        self._budget -= cost
-        if self._budget < 0:
-            raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
-
-    def _earn(self, worth: int) -> None:
-        if self._budget < _BUDGET:
-            self._budget += worth
-
-    def second_passed(self, now_s: float) -> None:
-        self.now_s = now_s
-        if not self.is_full:
-            self._budget = min(self._budget + _BUDGET_PER_S, _BUDGET)
-
-    # --- frames out ---
-
-    def _emit(self, data: bytes) -> None:
-        if not self.out:
-            self.on_output()
-        self.out.append(data)
-
-    def take_output(self) -> bytes:
-        """What is to be written now."""
-        out = self.out
-        self.out = []
-        self.turn += 1
-        return b"".join(out)
-
-    def announce(self, *pairs: tuple[int, int]) -> None:
-        """The first thing that either side says: (the preface,) settings, and the connection's whole window."""
-        if not self._is_server:
-            self._emit(frames.PREFACE)
-        self._emit(frames.settings(*pairs))
-        self._emit(frames.window_update(0, CONNECTION_WINDOW - frames.DEFAULT_WINDOW))
-
-    def write_head(self, stream: Stream, fields: list[FieldLine], *, is_end: bool) -> None:
-        """A header block, in as many frames as it takes."""
-        raws = [field.raw for field in fields]
-        if self._tells_table_size:
-            # Nothing that we send is to be remembered: blocks are passed on as they came (RFC 7541 section 4.2).
-            self._tells_table_size = False
-            raws.insert(0, b"\x20")
-        block = b"".join(raws)
-        if not self.out:
-            self.on_output()
-        out = self.out
-        stream._last_index = len(out)
-        stream._last_turn = self.turn
-        flags = 0
-        if is_end:
-            flags = frames.END_STREAM
-            self._earn(_ANSWER_WORTH)
-        limit = self.max_frame_bytes
-        if len(block) <= limit:
-            out.append(frame_header(len(block), frames.HEADERS, flags | frames.END_HEADERS, stream.stream_id))
-            out.append(block)
-            return
-        kind = frames.HEADERS
-        for start in range(0, len(block), limit):
-            part = block[start : start + limit]
-            if start + limit >= len(block):
-                flags |= frames.END_HEADERS
-            out.append(frame_header(len(part), kind, flags, stream.stream_id))
-            out.append(part)
-            kind, flags = frames.CONTINUATION, 0
-
-    def write_data(self, stream: Stream, data: bytes) -> None:
-        """One frame; there is room for it."""
-        length = len(data)
-        stream.send_window -= length
-        self.send_window -= length
-        self._earn(_DATA_WORTH)
-        if not self.out:
-            self.on_output()
-        out = self.out
-        stream._last_index = len(out)
-        stream._last_turn = self.turn
-        out.append(frame_header(length, frames.DATA, 0, stream.stream_id))
-        out.append(data)
-
-    def write_end(self, stream: Stream) -> None:
-        """END_STREAM: on the stream's last frame, where that still is here."""
-        self._earn(_ANSWER_WORTH)
-        if stream._last_turn == self.turn:
-            header = self.out[stream._last_index]
-            self.out[stream._last_index] = header[:4] + bytes((header[4] | frames.END_STREAM,)) + header[5:]
-        else:
-            self._emit(frame_header(0, frames.DATA, frames.END_STREAM, stream.stream_id))
-
-    def write_window(self, stream_id: int, increment: int) -> None:
-        self._emit(frames.window_update(stream_id, increment))
-
-    def write_goaway(self, last_stream_id: int, code: int = frames.NO_ERROR) -> None:
-        self._emit(frames.goaway(last_stream_id, code))
-
-    def write_ping(self, payload: bytes) -> None:
-        self._emit(frames.ping(payload))
-
-    def write_blocked(self) -> None:
-        """The connection's window or its transport has room again: everybody in turn, a frame each."""
-        moved = True
-        while moved and self.send_window > 0 and not self.is_full and self.blocked:
-            moved = False
-            for stream in list(self.blocked.values()):
-                if stream.write_one():
-                    moved = True
 
     # --- the end of streams, and of the connection ---
 
