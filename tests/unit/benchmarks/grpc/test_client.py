@@ -72,6 +72,12 @@ def _no_origin(client: _Client) -> None:
     client.link.h2.send_headers(1, TRAILERS, end_stream=True)
 
 
+def _error_with_the_rest(client: _Client) -> None:
+    client.link.h2.send_headers(1, [(":status", "503"), *HEAD[1:]])
+    client.link.h2.send_data(1, MESSAGE)
+    client.link.h2.send_headers(1, TRAILERS, end_stream=True)
+
+
 def _no_message(client: _Client) -> None:
     client.link.h2.send_headers(1, HEAD)
     client.link.h2.send_headers(1, TRAILERS, end_stream=True)
@@ -102,6 +108,7 @@ def _bad_status(client: _Client) -> None:
     ("answer", "counted"),
     [
         (_no_origin, "status 200, grpc-status 0"),
+        (_error_with_the_rest, "status 200, grpc-status 0"),
         (_no_message, "status 200, grpc-status 0"),
         (_two_messages, "status 200, grpc-status 0"),
         (_trailers_only, "status 200, grpc-status 14"),
