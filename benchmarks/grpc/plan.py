@@ -1,4 +1,4 @@
-"""`python -m benchmarks grpc`: CPU per unary call and memory of open streams beside Envoy, in one run of 5 minutes.
+"""`python -m benchmarks grpc`: CPU per unary call and memory of open streams beside Envoy, in one run of 4 minutes.
 
 Every measure goes target after target within each round, so that what disturbs the machine for a while disturbs all.
 """
@@ -16,7 +16,7 @@ from benchmarks import report
 from benchmarks.bars import grpc_comparisons
 from benchmarks.figures import Point, Round
 from benchmarks.grpc.report import table
-from benchmarks.grpc.rounds import GrpcLoad, closed_round, rate_round, streams_round
+from benchmarks.grpc.rounds import GrpcLoad, closed_round, rate_round, single_round, streams_round
 from benchmarks.processes import ChildFailed
 from benchmarks.scene import Scene
 from benchmarks.targets import HERE, NotInstalled, Sidecar, Target, start
@@ -24,8 +24,9 @@ from benchmarks.targets import HERE, NotInstalled, Sidecar, Target, start
 _SANDBOXES = 1
 _PROXIES = ("sidecar", "envoy")
 # name in the JSON, what a round is
-_CPU = {
+_CPU: dict[str, Callable[[Scene, Target, bool, GrpcLoad], Round]] = {
     "grpc": partial(closed_round, style="core"),
+    "grpc-single": single_round,
     "grpc-go": partial(closed_round, style="go"),
     "grpc-rate": partial(rate_round, style="core"),
 }

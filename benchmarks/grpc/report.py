@@ -17,6 +17,7 @@ def table(result: Result[GrpcLoad]) -> str:
     lines = [
         *heading(result),
         *_cpu(result, "grpc", f"CPU per unary call, us ({out}; fields as gRPC's core library writes them)"),
+        *_cpu(result, "grpc-single", f"The same, {load.single().connections} connections x 1 call"),
         *_cpu(result, "grpc-go", f"The same, fields as grpc-go writes them ({out})"),
         *_cpu(result, "grpc-rate", f"The same at {load.rate:,} calls/s ({load.connections} connections, core library)"),
         *_latency(result),

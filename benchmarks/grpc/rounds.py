@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks import generators
 from benchmarks.figures import Round
@@ -33,11 +33,20 @@ class GrpcLoad:
     seconds: float = 1.0
     rate: int = 10_000  # calls per second in all, at a fixed rate
 
+    def single(self) -> "GrpcLoad":
+        """As many calls out, but nobody can read or write two of them at once."""
+        return replace(self, connections=self.connections * self.calls, calls=1)
+
 
 def closed_round(scene: Scene, target: Target, tagged: bool, load: GrpcLoad, style: Style = "core") -> Round:
     """CPU per call in a closed loop, which fills the proxy's core."""
     more = ["--calls", str(load.calls)]
     return _unary_round("closed", more, scene, target, tagged, load, style)
+
+
+def single_round(scene: Scene, target: Target, tagged: bool, load: GrpcLoad) -> Round:
+    """The same with as many calls out, but each on a connection of its own."""
+    return closed_round(scene, target, tagged, load.single())
 
 
 def rate_round(scene: Scene, target: Target, tagged: bool, load: GrpcLoad, style: Style = "core") -> Round:

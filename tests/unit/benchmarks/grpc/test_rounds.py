@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.grpc.calls import STYLES, Style
-from benchmarks.grpc.rounds import GrpcLoad, closed_round, rate_round, streams_round
+from benchmarks.grpc.rounds import GrpcLoad, closed_round, rate_round, single_round, streams_round
 from benchmarks.grpc.scene import GrpcScene
 from benchmarks.processes import Cores
 from benchmarks.targets import direct
@@ -54,3 +54,10 @@ def test_memory_is_read_while_streams_are_open(scene: GrpcScene) -> None:
     assert not done.void
     assert done.values["rss_mb"] > 5
     assert done.values["stream_kb"] == pytest.approx(done.values["added_mb"] * 1000 / 100)
+
+
+def test_single_calls_are_as_many_on_a_connection_each(scene: GrpcScene) -> None:
+    assert LOAD.single() == replace(LOAD, connections=8, calls=1)
+    done = single_round(scene, direct(scene, 1), True, LOAD)
+    assert not done.void
+    assert done.notes["requests"] > 100
