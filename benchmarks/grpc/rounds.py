@@ -7,6 +7,7 @@ are waited for, so the counts must agree exactly.
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -115,19 +116,19 @@ def _with_streams(command: list[str], scene: Scene, look: Callable[[], None]) ->
     """Looks while all streams are open, if they are."""
     with pinned(scene.cores.load):
         process = subprocess.Popen(command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    limit = threading.Timer(_STREAMS_LIMIT_S, process.kill)
+    limit.start()
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         if line == "open\n":
             look()
             line = ""
-        rest = process.communicate(timeout=_STREAMS_LIMIT_S)[0]
-    except subprocess.TimeoutExpired:
-        raise GeneratorFailed(f"{' '.join(command)}: still running") from None
+        rest = process.communicate()[0]
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        limit.cancel()
+        process.kill()
+        process.wait()
     if process.returncode:
         raise GeneratorFailed(f"{' '.join(command)}: status {process.returncode}")
     return Answered(**json.loads(line + rest))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.generators import GeneratorFailed
+from benchmarks.grpc import rounds
 from benchmarks.grpc.calls import STYLES, Style
 from benchmarks.grpc.rounds import GrpcLoad, closed_round, rate_round, single_round, streams_round
 from benchmarks.grpc.scene import GrpcScene
@@ -61,3 +63,11 @@ def test_single_calls_are_as_many_on_a_connection_each(scene: GrpcScene) -> None
     done = single_round(scene, direct(scene, 1), True, LOAD)
     assert not done.void
     assert done.notes["requests"] > 100
+
+
+def test_a_load_that_hangs_ends_the_run(scene: GrpcScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program starts in 10 ms."""
+    monkeypatch.setattr(rounds, "_STREAMS_LIMIT_S", 0.01)
+    target = replace(direct(scene, 1), child=scene.sandbox.child)
+    with pytest.raises(GeneratorFailed, match="status -9"):
+        streams_round(scene, lambda: target, connections=1, streams=1)
