@@ -139,7 +139,7 @@ OUT_OF_FILES: Final = Reason(
 BAD_REQUEST: Final = Reason("bad_request", Side.DOWNSTREAM, 400, "http_request_error", "not a valid request", 13)
 URI_TOO_LONG: Final = Reason("uri_too_long", Side.DOWNSTREAM, 414, "http_request_error", "the target is too long", 13)
 HEAD_TOO_LARGE: Final = Reason(
-    "head_too_large", Side.DOWNSTREAM, 431, "http_request_error", "the head exceeds the limit of bytes or fields", 13
+    "head_too_large", Side.DOWNSTREAM, 431, "http_request_error", "the head exceeds the limit of bytes or fields", 8
 )
 METHOD_NOT_ALLOWED: Final = Reason(
     "method_not_allowed", Side.DOWNSTREAM, 405, "http_request_error", "CONNECT is not served", 13

@@ -6,13 +6,13 @@ import asyncio
 from typing import Final
 
 from proxy import errors
-from proxy.answers import decision_field, own_head
+from proxy.answers import decision_field, grpc_head, own_head
 from proxy.codec.events import END, UNTIL_END, End, ResponseHead
 from proxy.codec.fields import FieldLine
 from proxy.codec.h2 import frames
 from proxy.codec.h2.connection import GOOD, TOO_LARGE
 from proxy.codec.h2.frames import ConnectionFault
-from proxy.codec.h2.heads import Malformed, RequestHeads, end_of
+from proxy.codec.h2.heads import Malformed, RequestHeads, end_of, is_grpc
 from proxy.codec.h2.hpack import Decoder
 from proxy.codec.h2.stream import STREAM_WINDOW, Stream
 from proxy.codec.translate import response_fields
@@ -111,7 +111,8 @@ class H2Downstream(H2Transport):
             self._is_new = False
             self.is_looped = self._connections.is_own(self._transport)
         if state == TOO_LARGE:
-            self._refuse(stream_id, is_end, errors.HEAD_TOO_LARGE, "the header list is over the limit")
+            text = "the header list is over the limit"
+            self._refuse(stream_id, is_end, errors.HEAD_TOO_LARGE, text, is_call=is_grpc(fields))
             return
         try:
             if state != GOOD:
@@ -166,18 +167,23 @@ class H2Downstream(H2Transport):
 
     # --- refusing and closing ---
 
-    def _refuse(self, stream_id: int, is_end: bool, reason: Reason, text: str) -> None:
+    def _refuse(self, stream_id: int, is_end: bool, reason: Reason, text: str, *, is_call: bool = False) -> None:
         """An answer without an exchange."""
         self._port.metrics.refuse(reason)
         self._spend(1)
         self.streams[stream_id] = stream = H2DownstreamStream(self, stream_id)
         stream.is_remote_ended = is_end
-        body = f"pointsman: {reason}: {text}\n".encode("ascii", "backslashreplace")
-        head = own_head(reason.status, reason, reason.name, body)
+        if is_call:
+            body = b""
+            head = grpc_head(reason.grpc_status, reason, reason.name)
+        else:
+            body = f"pointsman: {reason}: {text}\n".encode("ascii", "backslashreplace")
+            head = own_head(reason.status, reason, reason.name, body)
         if self._port.decision_field:
             head.append(decision_field(decision_text("none", None, reason)))
         stream.send_head(head)
-        stream.send_body(body)
+        if body:
+            stream.send_body(body)
         stream.send_end(END)
 
     def _end_streams(self, reason: Reason) -> None:

@@ -256,8 +256,8 @@ class Connection(Output):
             raise ConnectionFault(frames.COMPRESSION_ERROR, str(error)) from None
         except MalformedError:
             fields, state = [], MALFORMED
-        except TooLargeError:
-            fields, state = [], TOO_LARGE
+        except TooLargeError as error:
+            fields, state = error.lines, TOO_LARGE
         stream = self.streams.get(stream_id)
         if stream is not None:
             if stream.is_remote_ended:

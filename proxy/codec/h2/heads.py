@@ -64,8 +64,8 @@ class RequestHeads:
                         protocol = line
                     else:
                         raise Malformed(f"{line.name.decode()} twice, or in a request")
-                elif kind == fields.CONTENT_TYPE and line.value[:16] == _GRPC:
-                    head.is_grpc = line.value[16:17] in (b"", b"+", b";")
+                elif kind == fields.CONTENT_TYPE:
+                    head.is_grpc = _is_grpc(line)
             elif kind == fields.BAGGAGE:
                 if head.baggage:
                     head.baggage.append(line.value)
@@ -98,7 +98,7 @@ class RequestHeads:
             raise Malformed("no :method")
         head.method = method.value
         if authority is None or authority is not self._good_authority or host is not None:
-            self._check_authority(authority, host)
+            self._check_authority(authority, host, is_grpc=head.is_grpc)
         head.host = authority.value if authority is not None else host.value if host is not None else b""
         if head.method == b"CONNECT" and protocol is None:
             if scheme is not None or path is not None:
@@ -126,12 +126,15 @@ class RequestHeads:
             head.body = _body(length, is_end=is_end)
         return head
 
-    def _check_authority(self, authority: FieldLine | None, host: FieldLine | None) -> None:
-        """Section 8.3.1: no userinfo; Host, where it is there too, says the same."""
+    def _check_authority(self, authority: FieldLine | None, host: FieldLine | None, *, is_grpc: bool) -> None:
+        """Section 8.3.1: no userinfo; Host, where it is there too, says the same.
+
+        A gRPC client with several addresses (the target `ipv4:a:1,b:2`) names them all.
+        """
         named = authority if authority is not None else host
         if named is None:
             raise Malformed("no :authority and no host")
-        if not HOST.fullmatch(named.value):
+        if not HOST.fullmatch(named.value) and not (is_grpc and all(map(HOST.fullmatch, named.value.split(b",")))):
             raise Malformed(f"a malformed authority: {named.value[:60]!r}")
         if authority is not None and host is not None and authority.value.lower() != host.value.lower():
             raise Malformed(":authority and host differ")
@@ -144,6 +147,16 @@ class RequestHeads:
             return
         if path[:1] != b"/" or not path.isascii() or 32 in path or 35 in path or 9 in path:
             raise Malformed(f"a malformed :path: {path[:60]!r}")
+
+
+def is_grpc(lines: list[FieldLine]) -> bool:
+    """Whether these fields are a gRPC call's, as far as they go."""
+    return any(line.kind == fields.CONTENT_TYPE and _is_grpc(line) for line in lines)
+
+
+def _is_grpc(line: FieldLine) -> bool:
+    """Of a content-type: application/grpc, or with a `+` and what the messages are."""
+    return line.value[:16] == _GRPC and line.value[16:17] in (b"", b"+", b";")
 
 
 def response_head(lines: list[FieldLine], *, is_head_request: bool, is_end: bool) -> ResponseHead:

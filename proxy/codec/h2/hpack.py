@@ -94,7 +94,11 @@ class MalformedError(Exception):
 
 
 class TooLargeError(Exception):
-    """A block over the limits. The decoder goes on."""
+    """A block over the limits; `lines` are those that were within. The decoder goes on."""
+
+    def __init__(self, text: str, lines: list[FieldLine]) -> None:
+        super().__init__(text)
+        self.lines = lines
 
 
 class Decoder:
@@ -240,9 +244,9 @@ class Decoder:
                 if line.kind == _BAD and not self._fault:
                     self._fault = f"a field that was refused before: {line.name[:40]!r}"
         if total > max_total:
-            raise TooLargeError(f"a head over {max_total} bytes")
+            raise TooLargeError(f"a head over {max_total} bytes", lines)
         if len(lines) > self._limits.max_fields:
-            raise TooLargeError(f"more than {self._limits.max_fields} fields")
+            raise TooLargeError(f"more than {self._limits.max_fields} fields", lines)
         if self._fault:
             raise MalformedError(self._fault)
         return lines
