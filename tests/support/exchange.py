@@ -15,14 +15,15 @@ from proxy.codec.events import END, NO_BODY, End, RequestHead, ResponseHead
 from proxy.codec.fields import request_kinds
 from proxy.codec.h1.reader import HeadLimits
 from proxy.codec.h1.request import RequestReader
+from proxy.codec.translate import trailer_lines
 from proxy.errors import Reason
 from proxy.exchange import Exchange
-from proxy.routing.decision import Decider, Policy
+from proxy.routing.decision import AS_IT_CAME, Decider, Policy
 from proxy.routing.key import KeyReader, KeySettings
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Mapping, Route, RoutingTable
 from proxy.routing.view import WorkloadView
-from proxy.sides import Port
+from proxy.sides import NO_CODE, Port
 from proxy.telemetry.metrics import Metrics
 
 WORKLOAD = Workload("hotrod", "Deployment", "location")
@@ -61,10 +62,13 @@ class RecordingDownstream:
     def __init__(self, calls: list[str]) -> None:
         self._calls = calls
         self.is_looped = False
+        self.peer = b"192.0.2.9"
         self.head: ResponseHead | None = None  # the final one
         self.is_last = False
         self.body = b""
         self.trailers: list[bytes] = []
+        self.end = END
+        self.abort_code = 0
         self.is_over = False
         self.has_ended = False
         self.is_aborted = False
@@ -95,7 +99,8 @@ class RecordingDownstream:
         assert self.head is not None, "the end before a head"
         self.is_over = self.head.status != 101 or self.has_ended  # a tunnel ends in two steps, or in one
         self.has_ended = True
-        self.trailers = end.trailers
+        self.trailers = trailer_lines(end)
+        self.end = end
         self._calls.append("down.end")
 
     def flush(self) -> None:
@@ -105,6 +110,7 @@ class RecordingDownstream:
     def abort(self, code: int = -1) -> None:
         assert not self.is_over
         self.is_over = self.is_aborted = True
+        self.abort_code = code
         self._calls.append("down.abort")
 
     def pause_reading(self) -> None:
@@ -120,6 +126,8 @@ class RecordingDownstream:
     def values(self, name: bytes) -> list[str]:
         """The values of a field of the final head."""
         assert self.head is not None
+        if self.head.is_http2:
+            return [field.value.decode() for field in self.head.fields if field.name == name]
         fields = (line.partition(b": ") for line in self.head.lines[1:])
         return [value.decode() for spelled, _, value in fields if spelled.lower() == name]
 
@@ -144,7 +152,8 @@ class RecordingUpstream:
         self.endpoint = endpoint
         self.is_reused = False
         self.active_at_s = 7.0
-        self.lines: list[bytes] = []
+        self.lines: list[bytes] = []  # of a head in HTTP/1.1's form
+        self.fields: list[tuple[bytes, bytes]] = []  # of one in HTTP/2's
         self.body = b""
         self.trailers: list[bytes] = []
         self.has_request = False  # a head was sent, and nothing ended it yet
@@ -159,6 +168,7 @@ class RecordingUpstream:
         self.has_request = True
         self.is_request_complete = head.body == NO_BODY
         self.lines = list(head.lines)
+        self.fields = [(field.name, field.value) for field in head.fields]
         self._calls.append(f"{self._name}.head")
 
     def send_body(self, data: bytes) -> None:
@@ -171,7 +181,7 @@ class RecordingUpstream:
         assert self.has_request
         assert not self.is_request_complete
         self.is_request_complete = True
-        self.trailers = end.trailers
+        self.trailers = trailer_lines(end)
         self._calls.append(f"{self._name}.end")
 
     def cancel(self) -> None:
@@ -196,8 +206,10 @@ class RecordingPool:
         self._calls = calls
         self.idle: dict[Endpoint, list[RecordingUpstream]] = {}
         self.pending: list[list[Endpoint]] = []  # for each connection that is being made, whom it has still to try
+        self.versions: list[int] = []  # of all that was asked for, in order
 
     def take(self, endpoints: Sequence[Endpoint], *, is_http2: bool) -> RecordingUpstream | None:
+        self.versions.append(2 if is_http2 else 1)
         for endpoint in endpoints:
             idle = self.idle.get(endpoint)
             if idle:
@@ -207,6 +219,7 @@ class RecordingPool:
         return None
 
     def connect(self, endpoints: Sequence[Endpoint], exchange: Exchange, *, is_http2: bool) -> None:
+        self.versions.append(2 if is_http2 else 1)
         self.pending.append(list(endpoints))
         self._calls.append(f"connect {endpoints[0]}")
 
@@ -228,6 +241,8 @@ class Script:
     decision_field: bool = True
     idle: Iterable[Endpoint] = ()
     policy: Policy = field(default_factory=Policy)
+    baseline_version: int = AS_IT_CAME
+    appends_forwarded: bool = False
     is_looped: bool = False
 
     def __post_init__(self) -> None:
@@ -250,6 +265,8 @@ class Script:
             metrics=self.metrics,
             failure_to_baseline=self.failure_to_baseline,
             decision_field=self.decision_field,
+            appends_forwarded=self.appends_forwarded,
+            baseline_version=self.baseline_version,
         )
 
     @property
@@ -296,9 +313,9 @@ class Script:
         self.up.has_request = False
         return self._after(lambda: self.exchange.response_end(end))
 
-    def upstream_failed(self, reason: Reason) -> list[str]:
+    def upstream_failed(self, reason: Reason, code: int = NO_CODE) -> list[str]:
         self.up.has_request = False
-        return self._after(lambda: self.exchange.upstream_failed(reason))
+        return self._after(lambda: self.exchange.upstream_failed(reason, code))
 
     def does(self, event: Callable[[], None]) -> list[str]:
         """Any other event."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.support.transport import FakeTransport, StreamProtocol
@@ -78,3 +79,18 @@ class FakeLoop(asyncio.BaseEventLoop):
         own = ("192.0.2.2", 50000 + len(self.transports))
         self.transports.append(FakeTransport(protocol, peer=(host, port), own=own))
         return self.transports[-1], protocol
+
+
+@contextmanager
+def running_loop() -> Iterator[FakeLoop]:
+    """The running loop, as far as anybody can tell; it moves when the test says so."""
+    loop = FakeLoop()
+    asyncio._set_running_loop(loop)
+    try:
+        yield loop
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.settle()
+    finally:
+        asyncio._set_running_loop(None)
+        loop.close()

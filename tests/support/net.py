@@ -88,7 +88,8 @@ class AnsweringUpstream(RecordingUpstream):
 
     @property
     def target(self) -> str:
-        return self.lines[0].split(b" ")[1].decode()
+        target = self.lines[0].split(b" ")[1] if self.lines else dict(self.fields)[b":path"]
+        return target.decode()
 
     def head(self, body: int = 2, status: int = 200) -> None:
         """`body`: its length, or how it is framed otherwise."""
@@ -189,7 +190,7 @@ class DownstreamScript:
     def wait(self, seconds: float) -> None:
         """So much time passes, and then the clock looks."""
         self.connections.now_s += seconds
-        self.protocol.check_time(self.connections.now_s)
+        self.transport.get_protocol().check_time(self.connections.now_s)
 
     def take_status(self) -> int:
         """The status of the one answer that was written since, 0 if there was none."""

@@ -125,6 +125,12 @@ class FakeTransport(asyncio.Transport):
             self._has_ended = True
             self.calls.append("eof")
 
+    def set_protocol(self, protocol: Any) -> None:
+        self._protocol = protocol
+
+    def get_protocol(self) -> Any:
+        return self._protocol
+
     def can_write_eof(self) -> bool:
         return True
 
