@@ -378,7 +378,10 @@ class H2DownstreamStream(Stream):
     def on_sent(self) -> None:
         """An answer that did not wait for the whole request: the rest of that is not wanted (section 8.1)."""
         if self.exchange is None:
-            self.reset(frames.NO_ERROR)
+            if self.is_remote_ended:
+                self.connection.forget(self)
+            else:
+                self.reset(frames.NO_ERROR)
 
     # --- time ---
 

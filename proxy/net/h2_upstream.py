@@ -189,12 +189,12 @@ class H2Upstream(H2Transport):
         self._has_room_for = min(self._has_room_for, max(1, len(self.streams)))
 
     def _end_streams(self, reason: Reason) -> None:
-        streams = list(self.streams.values())
-        self.streams.clear()
-        for stream in streams:
-            stream.drop()
-            if isinstance(stream, H2UpstreamStream):
-                stream.fail(reason, NO_CODE)
+        """All but those whose response came whole, and waits for a slow downstream."""
+        for stream in list(self.streams.values()):
+            if not stream.stop_sending():
+                self.forget(stream)
+                if isinstance(stream, H2UpstreamStream):
+                    stream.fail(reason, NO_CODE)
 
     # --- time ---
 
@@ -315,6 +315,10 @@ class H2UpstreamStream(Stream):
             if not self.is_local_ended:
                 self.reset(frames.CANCEL)  # the rest of the request is not wanted
         exchange.response_end(end)
+
+    def stop_sending(self) -> bool:
+        """A tunnel that is reset is over, both ways."""
+        return not self._is_tunnel and super().stop_sending()
 
     def on_reset(self, code: int) -> None:
         self.is_reused = False  # the connection was not stale

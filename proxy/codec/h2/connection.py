@@ -294,9 +294,10 @@ class Connection(Output):
         self._check_not_idle(stream_id, "RST_STREAM")
         stream = self.streams.get(stream_id)
         self._spend(1 if stream is None or not self._is_server else _RESET_COST)
-        if stream is not None:
-            self.forget(stream)
-            stream.on_reset(frames.word(payload))
+        if stream is None or (not self._is_server and stream.stop_sending()):
+            return  # section 8.1: the answer came whole before, and is not thrown away
+        self.forget(stream)
+        stream.on_reset(frames.word(payload))
 
     def _settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         """Section 6.5."""

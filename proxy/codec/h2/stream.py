@@ -89,7 +89,7 @@ class Stream:
         raise NotImplementedError
 
     def on_sent(self) -> None:
-        """The last of this side was written."""
+        """The last of this side was written, and of the other one something is still to come, or to be taken."""
 
     def on_full(self) -> None:
         """What was given to send waits."""
@@ -102,7 +102,7 @@ class Stream:
 
     def write_body(self, data: bytes) -> None:
         connection = self.connection
-        if self.is_closed:
+        if self.is_closed or self.is_local_ended:
             return
         self.active_at_s = connection.now_s
         length = len(data)
@@ -170,7 +170,7 @@ class Stream:
             connection.write_head(self, fields, is_end=True)
         else:
             connection.write_end(self)
-        if self.is_remote_ended:
+        if self.is_remote_ended and self._pending_end is None:
             connection.forget(self)
         else:
             self.on_sent()
@@ -179,6 +179,20 @@ class Stream:
         """Ends the stream at once, both ways."""
         if not self.is_closed:
             self.connection.reset(self, code)
+
+    def stop_sending(self) -> bool:
+        """The peer takes no more. Whether it had said all that it had to say, and that still waits for its reader."""
+        if self._pending_end is None or self.is_closed:
+            return False
+        self.is_local_ended = True
+        self._end = None
+        if self._queue is not None:
+            self._queue = None
+            self.connection.blocked.pop(self.stream_id, None)
+        if self._is_full:
+            self._is_full = False
+            self.on_free()
+        return True
 
     # --- receiving ---
 
