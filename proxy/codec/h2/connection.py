@@ -311,6 +311,7 @@ class Connection(Output):
             return
         if len(payload) % 6:
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "SETTINGS of no whole number of settings")
+        self._spend(len(payload) // 6)  # each may change the window of every stream
         self._has_settings = True
         if self.max_peer_streams < 0:
             self.max_peer_streams = frames.MAX_STREAM_ID  # unless it says otherwise
@@ -444,6 +445,8 @@ class Connection(Output):
         """The peer broke the rules on this stream (section 5.4.2): it ends, the others go on."""
         self.reset(stream, code)
         stream.on_broken(code)
+        if self._is_server:
+            self._spend(_RESET_COST)  # as if the peer had reset it (CVE-2025-8671)
 
     def fail(self, fault: ConnectionFault) -> None:
         """The peer broke the rules of the connection (section 5.4.1)."""

@@ -35,6 +35,7 @@ FLOODS = [
     ("PING", ping(), 1),
     ("PING ack", ping(ack=True), 1),
     ("SETTINGS", settings(), 1),
+    ("SETTINGS of many", settings(*[(4, 65535)] * 2730), 2731),
     ("SETTINGS ack", frame(SETTINGS, ACK), 1),
     ("WINDOW_UPDATE", window(0, 1), 1),
     ("WINDOW_UPDATE of a stream", window(1, 1), 1),
@@ -78,9 +79,11 @@ def test_a_flood_from_an_upstream() -> None:
     ("flood", "cost"),
     [
         (lambda number: request(number) + rst(number), 10),  # CVE-2023-44487
+        (lambda number: request(number) + window(number, 0), 11),  # CVE-2025-8671
+        (lambda number: request(number) + data(number, b"x"), 9),  # a byte earns one
         (lambda number: headers(number, ("x", "y"), end=True), 1),
     ],
-    ids=["reset by the peer", "malformed"],
+    ids=["reset by the peer", "broken by its window", "broken by its data", "malformed"],
 )
 def test_a_flood_of_streams(flood: Callable[[int], bytes], cost: int) -> None:
     down = H2DownstreamScript()
