@@ -113,7 +113,8 @@ class RequestHeads:
         head.target = path.value
         if path is not self._good_path:
             self._check_path(head)
-            self._good_path = path
+            if head.target != b"*":  # which is good for one method alone
+                self._good_path = path
         if protocol is not None:
             if head.method != b"CONNECT" or not fields.TOKEN.fullmatch(protocol.value):
                 raise Malformed(":protocol without CONNECT, or no token")
