@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from base64 import b64encode
 from typing import Final
 
@@ -21,6 +22,8 @@ _NOT_IN_HTTP2: Final = frozenset((b"transfer-encoding", b"connection", b"upgrade
 _OF_AN_OPENING: Final = frozenset((b"sec-websocket-key", b"sec-websocket-accept"))
 _WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _WITHOUT_BODY: Final = frozenset((*range(100, 200), 204, 304))
+# Absolute-form; the group is path and query (RFC 9112 section 3.2.2).
+_ABSOLUTE: Final = re.compile(rb"[A-Za-z]+://[^/?]*(.*)")
 _TE_TRAILERS: Final = field_line(b"te", b"trailers")
 _SCHEME: Final = field_line(b":scheme", b"http")
 
@@ -129,8 +132,11 @@ def trailer_lines(end: End) -> list[bytes]:
 def request_fields(head: RequestHead) -> list[FieldLine]:
     """The field block of a request that came by HTTP/1.1."""
     target = head.target
-    if target[:1] not in (b"/", b"*"):  # absolute-form, which names the same authority as Host
-        target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+    match = _ABSOLUTE.fullmatch(target)
+    if match is not None:  # it names the same authority as Host
+        target = match[1]
+        if target[:1] != b"/":  # section 3.2.4: no path at all means the server, to OPTIONS
+            target = b"/" + target if target or head.method != b"OPTIONS" else b"*"
     authority = field_line(b":authority", head.host)
     if head.upgrade:
         start = [field_line(b":method", b"CONNECT"), field_line(b":protocol", _protocol(head))]
