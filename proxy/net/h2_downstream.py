@@ -75,6 +75,8 @@ class H2Downstream(H2Transport):
     # --- from the transport ---
 
     def data_received(self, data: bytes) -> None:
+        if self._is_lingering:
+            return
         self.now_s = self.active_at_s = self._connections.now_s
         self._ping_since_s = 0.0
         self._outbox.begin()
@@ -150,8 +152,9 @@ class H2Downstream(H2Transport):
             stream.receive_end(end)
 
     def on_fault(self, fault: ConnectionFault) -> None:
-        self._port.metrics.refuse(errors.BAD_REQUEST)
-        self._end_streams(errors.BAD_REQUEST)
+        reason = errors.BAD_REQUEST if fault.code != frames.NO_ERROR else errors.REQUEST_TIMEOUT
+        self._port.metrics.refuse(reason)
+        self._end_streams(reason)
         self._linger()
 
     def on_goaway(self, last_stream_id: int, code: int) -> None:
@@ -219,13 +222,15 @@ class H2Downstream(H2Transport):
         self.now_s = self._connections.now_s
         self.fill_budget()
         idle_s = now_s - self.active_at_s
-        if self._is_lingering or self._transport.is_closing():
+        if self._is_lingering:
             if idle_s > _LINGER_S:
                 self._transport.abort()
+        elif self._transport.is_closing():
+            if timeouts.stream_idle_timeout_s and idle_s > timeouts.stream_idle_timeout_s:
+                self._transport.abort()  # the peer does not read what was written last
         elif (self.block_since_s and now_s - self.block_since_s > timeouts.head_timeout_s) or (
             not self._has_settings and idle_s > timeouts.head_timeout_s
         ):
-            self._port.metrics.refuse(errors.REQUEST_TIMEOUT)
             self.fail(ConnectionFault(frames.NO_ERROR, "a head that took too long"))
         elif self.streams:
             for stream in list(self.streams.values()):
