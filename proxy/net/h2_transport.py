@@ -28,6 +28,7 @@ class H2Transport(Connection):
 
     def resume_writing(self) -> None:
         self.is_full = False
+        self.unread = 0
         self._outbox.begin()
         try:
             self.write_blocked()

@@ -40,6 +40,7 @@ class Output:
         "out",
         "send_window",
         "turn",
+        "unread",
     )
 
     def __init__(self, *, is_server: bool) -> None:
@@ -49,6 +50,7 @@ class Output:
         self.send_window = frames.DEFAULT_WINDOW
         self.max_frame_bytes = frames.MAX_FRAME_BYTES  # that we may send
         self.is_full = False  # the transport takes no more
+        self.unread = 0  # bytes of heads that were written all the same; bodies wait
         self.blocked: dict[int, Stream] = {}  # streams with a queue, longest first
         self.out: list[bytes] = []
         self.turn = 0
@@ -107,6 +109,8 @@ class Output:
         out = self.out
         stream._last_index = len(out)
         stream._last_turn = self.turn
+        if self.is_full:
+            self.unread += len(block)
         flags = 0
         if is_end:
             flags = frames.END_STREAM
