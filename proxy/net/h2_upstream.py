@@ -243,7 +243,7 @@ class H2UpstreamStream(Stream):
     def send_head(self, head: RequestHead, exchange: Exchange) -> None:
         connection = self._upstream
         self.exchange = exchange
-        self.active_at_s = connection.active_at_s = self._upstream._pool.now_s
+        self.active_at_s = self._upstream._pool.now_s  # the connection's: only what comes says that the peer is there
         self.stream_id = connection.next_id
         connection.next_id += 2
         connection.streams[self.stream_id] = self
