@@ -123,6 +123,10 @@ class Stream:
             self._queue.append(data)
         while self.write_one():
             pass
+        self._tell_full()
+
+    def _tell_full(self) -> None:
+        """By itself, since mypyc takes a queue that was set above for one that is still there (mypy's narrowing)."""
         if self._queue is not None and not self._is_full:
             self._is_full = True
             self.on_full()
