@@ -44,6 +44,7 @@ class H2Transport(Connection):
             self._transport.write(data)
 
     def close_written(self) -> None:
-        """Ends the connection behind what is written."""
+        """Ends the connection behind what is written. Whatever came behind its end in the same piece is not read."""
+        self.is_broken = True
         self.flush()
         self._transport.close()

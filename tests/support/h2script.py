@@ -186,6 +186,9 @@ class Peer:
         self._ended: set[int] = set()
         self._begun: set[int] = set()
         self.bodies: dict[int, bytes] = {}
+        self.heads: dict[int, list[list[tuple[bytes, bytes]]]] = {}  # of each stream, trailers too
+        self.ends: set[int] = set()  # streams that ended well
+        self.resets: dict[int, int] = {}
         self.frames: list[Frame] = []  # all that came
         self._lines: list[str] = []
         self.given: dict[int, int] = {}  # new window that they gave, by stream
@@ -262,6 +265,7 @@ class Peer:
             case 3:
                 assert stream in self._begun or self._is_client, "a reset of a stream that is idle"
                 self._ended.add(stream)
+                self.resets[stream] = int.from_bytes(payload, "big")
                 return f"RST {stream} {CODES[int.from_bytes(payload, 'big')]}"
             case 4:
                 if flags & ACK:
@@ -294,7 +298,11 @@ class Peer:
             assert self.window >= 0, "more than the connection's window"
         self.bodies[stream] = self.bodies.get(stream, b"") + one.payload
         if one.flags & END:
-            self._ended.add(stream)
+            self._end(stream)
+
+    def _end(self, stream: int) -> None:
+        self._ended.add(stream)
+        self.ends.add(stream)
 
     def _told_block(self) -> str:
         start, parts, self._block = self._block_start, self._block, []
@@ -305,8 +313,9 @@ class Peer:
             assert stream > max(self._begun, default=0), "stream ids only grow"
         self._begun.add(stream)
         if start.flags & END:
-            self._ended.add(stream)
+            self._end(stream)
         pairs = self._decoder.decode(b"".join(parts), raw=True)
+        self.heads.setdefault(stream, []).append([(bytes(name), bytes(value)) for name, value in pairs])
         text = " ".join(f"{name.decode()}={value.decode('latin-1')}" for name, value in pairs)
         return f"HEADERS {stream}{' end' if start.flags & END else ''} {text}"
 
@@ -345,13 +354,14 @@ class H2DownstreamScript(DownstreamScript):
 class H2UpstreamScript:
     """One HTTP/2 connection of a real pool; requests of exchanges whose downstreams are recorded."""
 
-    def __init__(self, *, hello: bytes = settings(), pool: Pool | None = None) -> None:
+    def __init__(self, *, hello: bytes = settings(), pool: Pool | None = None, reads: bool = True) -> None:
+        """`reads`: the peer takes the first words."""
         self.pool = pool or new_pool()
         self.address = Address(BASELINE, "10.0.0.9")
         self.upstream = H2Upstream(self.pool, self.address)
         self.transport = FakeTransport(self.upstream)
         self.peer = Peer(self.transport, is_client=False)
-        self.greeting = self.peer.take()
+        self.greeting = self.peer.take() if reads else []
         if hello:
             self.peer.send(hello)
 

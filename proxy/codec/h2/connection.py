@@ -120,7 +120,7 @@ class Connection(Output):
         try:
             if self._preface_left:
                 pos = self._take_preface(buf)
-            while size - pos >= 9:
+            while size - pos >= 9 and not self.is_broken:
                 length = (buf[pos] << 16) | (buf[pos + 1] << 8) | buf[pos + 2]
                 if length > frames.MAX_FRAME_BYTES:
                     raise ConnectionFault(frames.FRAME_SIZE_ERROR, f"a frame of {length} bytes")

@@ -66,6 +66,13 @@ def test_only_the_first_message_may_be_the_preface() -> None:
     assert down.transport.take().startswith(b"HTTP/1.1 505 ")
 
 
+def test_what_comes_behind_the_end_in_the_same_piece_is_not_read() -> None:
+    """Its answer could not be written any more."""
+    down = H2DownstreamScript()
+    down.transport.receive(goaway(0) + request(1))
+    assert (down.used, down.transport.ending) == ([], "close")
+
+
 # --- requests and answers ------------------------------------------------------------------------------------------
 
 
