@@ -20,6 +20,8 @@ from proxy.codec.h2.hpack import field_line
 # Of one connection; what is left of them in a head that the HTTP/1.1 codec made.
 _NOT_IN_HTTP2: Final = frozenset((b"transfer-encoding", b"connection", b"upgrade", b"te", b"host"))
 _OF_AN_OPENING: Final = frozenset((b"sec-websocket-key", b"sec-websocket-accept"))
+# A tunnel's bytes are no content, which a length would announce to HTTP/1.1.
+_NOT_IN_AN_OPENING: Final = _OF_AN_OPENING | {b"content-length"}
 _WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _WITHOUT_BODY: Final = frozenset((*range(100, 200), 204, 304))
 # Absolute-form; the group is path and query (RFC 9112 section 3.2.2).
@@ -81,10 +83,10 @@ def request_lines(head: RequestHead) -> list[bytes]:
                 lines[cookie] += b"; " + field.value
                 continue
             cookie = len(lines)
+        elif is_connect and name in _NOT_IN_AN_OPENING:
+            continue
         elif name == b"content-length":
             has_length = True
-        elif is_connect and name in _OF_AN_OPENING:
-            continue
         lines.append(name + b": " + field.value)
     if is_connect:
         lines += (b"Connection: Upgrade", b"Upgrade: " + _protocol(head))

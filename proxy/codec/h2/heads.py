@@ -197,6 +197,8 @@ def response_head(lines: list[FieldLine], *, is_head_request: bool, is_end: bool
         body = NO_BODY if is_end else UNTIL_END
     else:
         body = _body(length, is_end=is_end)
+    if length is not None and body <= NO_BODY:
+        _length(length)  # it frames nothing here, but goes on
     head = ResponseHead(status, _NO_LINES, body, True, lines)
     if is_end:
         head.grpc_status = grpc_status
@@ -231,15 +233,19 @@ def _body(length: FieldLine | None, *, is_end: bool) -> int:
     """How the body is framed. Spec: section 8.1.1."""
     if length is None:
         return NO_BODY if is_end else CHUNKED
-    value = length.value
-    if not value.isdigit() or len(value) > 19 or int(value) > _MAX_LENGTH:
-        raise Malformed(f"a malformed content-length: {value[:40]!r}")
-    size = int(value)
+    size = _length(length)
     if is_end:
         if size:
             raise Malformed("a content-length, and no content")
         return NO_BODY
     return size or UNTIL_END
+
+
+def _length(line: FieldLine) -> int:
+    value = line.value
+    if not value.isdigit() or len(value) > 19 or int(value) > _MAX_LENGTH:
+        raise Malformed(f"a malformed content-length: {value[:40]!r}")
+    return int(value)
 
 
 _NO_LINES: Final[list[bytes]] = []

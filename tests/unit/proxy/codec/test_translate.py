@@ -140,6 +140,12 @@ def test_a_websocket_to_http1() -> None:
     assert request_lines(head)[-1] != key.encode()
 
 
+def test_a_tunnel_has_no_length() -> None:
+    """An HTTP/1.1 upstream would take the tunnel's first bytes for the request's content."""
+    head = connect_head("x", ("content-length", "5"))
+    assert not any(line.lower().startswith(b"content-length") for line in request_lines(head))
+
+
 def test_another_protocol_to_http1() -> None:
     head = connect_head("x/1".replace("/", "."))
     assert [line.decode() for line in request_lines(head)][2:] == ["Connection: Upgrade", "Upgrade: x.1"]

@@ -231,6 +231,9 @@ def test_a_response(fields: list[tuple[str, str]], is_head_request: bool, is_end
         ([(":status", "200"), ("content-length", "5")], True),
         ([(":status", "200"), ("content-length", "5"), ("content-length", "5")], False),
         ([(":status", "200"), ("content-length", "-5")], False),
+        ([(":status", "103"), ("content-length", "x")], False),
+        ([(":status", "204"), ("content-length", "x")], False),
+        ([(":status", "304"), ("content-length", "x")], True),
     ],
 )
 def test_no_response(fields: list[tuple[str, str]], is_end: bool) -> None:
