@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-NAMES = ("request", "response", "key", "table", "forwarding", "explain")
+NAMES = ("request", "response", "key", "table", "forwarding", "explain", "http2")
 FOLDER = Path(__file__).parent
 CORPUS = FOLDER / "corpus"
 

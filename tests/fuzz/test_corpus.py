@@ -11,7 +11,15 @@ from tests.fuzz.mutate import mutations
 from tests.fuzz.targets import CORPUS, NAMES, kept, target
 
 # As many as take a second or two.
-MUTATIONS = {"request": 2000, "response": 1500, "key": 3000, "table": 2500, "forwarding": 2500, "explain": 1200}
+MUTATIONS = {
+    "request": 2000,
+    "response": 1500,
+    "key": 3000,
+    "table": 2500,
+    "forwarding": 2500,
+    "explain": 1200,
+    "http2": 700,
+}
 _CORPUS_BYTES_AT_MOST = 400_000
 
 

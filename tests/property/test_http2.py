@@ -17,8 +17,8 @@ from proxy.codec.h1.request import RequestReader
 from proxy.codec.h1.writer import head_bytes
 from proxy.codec.h2.heads import RequestHeads, response_head
 from proxy.codec.translate import request_fields, request_lines, response_fields
-from tests.support.h2frames import CUTS, PREFACES, REQUEST_STREAMS, RESPONSE_STREAMS, in_pieces
-from tests.support.h2script import PREFACE, H2UpstreamScript, http2_head
+from tests.support.h2frames import CUTS, PREFACES, REQUEST_STREAMS, RESPONSE_STREAMS, answered, served
+from tests.support.h2script import PREFACE, H2UpstreamScript
 from tests.support.h2script import settings as settings_frame
 from tests.support.hpack import decoder, pairs, response_decoder
 from tests.support.loop import running_loop
@@ -29,31 +29,6 @@ THOROUGH = settings(QUICK, max_examples=600)
 KINDS = request_kinds(errors.BAD_REQUEST)
 
 # --- any frames, in any pieces -------------------------------------------------------------------------------------
-
-
-def served(stream: bytes, cuts: list[int]) -> tuple[list[object], bytes]:
-    """What a downstream connection makes of it: calls, and bytes that were written; answers come at the end."""
-    with running_loop() as loop:
-        down = DownstreamScript()
-        for piece in in_pieces(stream, cuts):
-            if down.transport.ending == "open":
-                down.receive(piece)
-        for upstream in down.used:
-            if upstream.has_request:
-                upstream.head(CHUNKED)
-                upstream.exchange.response_body(b"x" * 300)
-                upstream.exchange.response_body(b"y" * 70000)
-                upstream.end()
-        loop.settle()
-        out = down.transport.take()
-        told: list[object] = [call for call in down.calls if not call.startswith("down.")]
-        told += [(up.fields, up.body, up.trailers, up.is_request_complete, up.is_cancelled) for up in down.used]
-        told += [sorted((reason.name, count) for reason, count in down.metrics.refused.items()), down.transport.ending]
-        if not down.transport.is_lost:
-            down.transport.lose()
-        assert all(not upstream.has_request for upstream in down.used), "nobody told it"
-        assert down.metrics.downstream_connections == 0
-        return told, out
 
 
 @THOROUGH
@@ -69,36 +44,6 @@ def test_any_frames_from_a_client(preface: bytes, stream: bytes, cuts: list[int]
 def test_any_frames_byte_by_byte(stream: bytes) -> None:
     stream = PREFACE + stream[:300]
     assert served(stream, list(range(len(stream)))) == served(stream, [])
-
-
-def answered(stream: bytes, cuts: list[int]) -> tuple[list[object], bytes]:
-    """What an upstream connection with three requests makes of it."""
-    with running_loop() as loop:
-        up = H2UpstreamScript(hello=b"")
-        up.transport.receive(settings_frame())
-        scripts = [
-            up.request(),
-            up.request(http2_head(method="HEAD")),
-            up.request(http2_head(("content-type", "application/grpc"), method="POST", end=False)),
-        ]
-        loop.settle()
-        before = len(up.transport.writes)
-        for piece in in_pieces(stream, cuts):
-            if up.transport.ending == "open":
-                up.transport.receive(piece)
-        scripts[2].request_body(b"x" * 70000)
-        if not scripts[2].exchange.request_ended and not scripts[2].exchange.is_over:
-            scripts[2].request_end()
-        loop.settle()
-        out = b"".join(up.transport.writes[before:])
-        told: list[object] = [[call for call in script.calls if call != "down.flush"] for script in scripts]
-        told += [(script.down.body, script.down.trailers, script.exchange.reason.name) for script in scripts]
-        told += [up.transport.ending, sorted(up.upstream.streams)]
-        if not up.transport.is_lost:
-            up.transport.lose()
-        assert all(script.exchange.is_over or script.pool.pending for script in scripts)
-        up.assert_nothing_is_left()
-        return told, out
 
 
 @THOROUGH

@@ -1,4 +1,5 @@
-"""Streams of frames that are worth reading: mostly valid, in the order that a peer may choose, sometimes spoiled."""
+"""Streams of frames that are worth reading (mostly valid, in the order that a peer may choose, sometimes spoiled), and
+what a connection makes of one, as a value that can be compared."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
+from proxy.codec.events import CHUNKED
 from tests.support.h2script import (
     CONTINUATION,
     DATA,
@@ -15,11 +17,13 @@ from tests.support.h2script import (
     PADDED,
     PREFACE,
     PRIORITY,
+    H2UpstreamScript,
     block,
     data,
     frame,
     goaway,
     headers,
+    http2_head,
     ping,
     request,
     request_pairs,
@@ -28,6 +32,8 @@ from tests.support.h2script import (
     settings,
     window,
 )
+from tests.support.loop import running_loop
+from tests.support.net import DownstreamScript
 
 CUTS = st.lists(st.integers(0, 4000), max_size=6)
 IDS = st.sampled_from([1, 1, 1, 3, 3, 5, 5, 7, 9, 2, 0, 4, 101])
@@ -123,3 +129,61 @@ PREFACES = st.sampled_from([PREFACE + settings()] * 6 + [PREFACE, PREFACE + sett
 def in_pieces(whole: bytes, cuts: list[int]) -> list[bytes]:
     places = sorted({min(cut, len(whole)) for cut in cuts} | {0, len(whole)})
     return [whole[start:end] for start, end in pairwise(places)]
+
+
+Told = tuple[list[object], bytes]
+
+
+def served(stream: bytes, cuts: list[int]) -> Told:
+    """What a downstream connection makes of it: calls, and bytes that were written; answers come at the end."""
+    with running_loop() as loop:
+        down = DownstreamScript()
+        for piece in in_pieces(stream, cuts):
+            if down.transport.ending == "open":
+                down.receive(piece)
+        for upstream in down.used:
+            if upstream.has_request:
+                upstream.head(CHUNKED)
+                upstream.exchange.response_body(b"x" * 300)
+                upstream.exchange.response_body(b"y" * 70000)
+                upstream.end()
+        loop.settle()
+        out = down.transport.take()
+        told: list[object] = [call for call in down.calls if not call.startswith("down.")]
+        told += [(up.fields, up.body, up.trailers, up.is_request_complete, up.is_cancelled) for up in down.used]
+        told += [sorted((reason.name, count) for reason, count in down.metrics.refused.items()), down.transport.ending]
+        if not down.transport.is_lost:
+            down.transport.lose()
+        assert all(not upstream.has_request for upstream in down.used), "nobody told it"
+        assert down.metrics.downstream_connections == 0
+        return told, out
+
+
+def answered(stream: bytes, cuts: list[int]) -> Told:
+    """What an upstream connection with three requests makes of it."""
+    with running_loop() as loop:
+        up = H2UpstreamScript(hello=b"")
+        up.transport.receive(settings())
+        scripts = [
+            up.request(),
+            up.request(http2_head(method="HEAD")),
+            up.request(http2_head(("content-type", "application/grpc"), method="POST", end=False)),
+        ]
+        loop.settle()
+        before = len(up.transport.writes)
+        for piece in in_pieces(stream, cuts):
+            if up.transport.ending == "open":
+                up.transport.receive(piece)
+        scripts[2].request_body(b"x" * 70000)
+        if not scripts[2].exchange.request_ended and not scripts[2].exchange.is_over:
+            scripts[2].request_end()
+        loop.settle()
+        out = b"".join(up.transport.writes[before:])
+        told: list[object] = [[call for call in script.calls if call != "down.flush"] for script in scripts]
+        told += [(script.down.body, script.down.trailers, script.exchange.reason.name) for script in scripts]
+        told += [up.transport.ending, sorted(up.upstream.streams)]
+        if not up.transport.is_lost:
+            up.transport.lose()
+        assert all(script.exchange.is_over or script.pool.pending for script in scripts)
+        up.assert_nothing_is_left()
+        return told, out
