@@ -135,11 +135,13 @@ class RequestHeads:
         named = authority if authority is not None else host
         if named is None:
             raise Malformed("no :authority and no host")
-        if not HOST.fullmatch(named.value) and not (is_grpc and all(map(HOST.fullmatch, named.value.split(b",")))):
+        is_plain = HOST.fullmatch(named.value) is not None
+        if not is_plain and not (is_grpc and all(map(HOST.fullmatch, named.value.split(b",")))):
             raise Malformed(f"a malformed authority: {named.value[:60]!r}")
         if authority is not None and host is not None and authority.value.lower() != host.value.lower():
             raise Malformed(":authority and host differ")
-        self._good_authority = authority
+        if is_plain:  # else it is good in calls alone
+            self._good_authority = authority
 
     def _check_path(self, head: RequestHead) -> None:
         """Section 8.3.1, RFC 9112 section 3.2: as in HTTP/1.1 there are no blanks, 8-bit characters and fragments."""
