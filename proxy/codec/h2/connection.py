@@ -256,8 +256,8 @@ class Connection(Output):
             raise ConnectionFault(frames.COMPRESSION_ERROR, str(error)) from None
         except MalformedError:
             fields, state = [], MALFORMED
-        except TooLargeError as error:
-            fields, state = error.lines, TOO_LARGE
+        except TooLargeError as too_large:  # another name: mypyc gives one name one type
+            fields, state = too_large.lines, TOO_LARGE
         stream = self.streams.get(stream_id)
         if stream is not None:
             if stream.is_remote_ended:
