@@ -160,6 +160,7 @@ class RecordingUpstream:
         self.is_request_complete = False
         self.is_cancelled = False
         self.pauses = 0
+        self.on_body: Callable[[], None] = lambda: None
 
     def send_head(self, head: RequestHead, exchange: Exchange) -> None:
         assert not self.has_request
@@ -176,6 +177,7 @@ class RecordingUpstream:
         assert not self.is_request_complete
         self.body += data
         self._calls.append(f"{self._name}.body")
+        self.on_body()
 
     def send_end(self, end: End) -> None:
         assert self.has_request

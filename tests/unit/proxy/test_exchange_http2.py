@@ -164,6 +164,13 @@ def test_one_that_had_ended_is_ended_again() -> None:
     assert (script.up.body, script.up.trailers, script.up.is_request_complete) == (b"ab", [b"x-sum: 1"], True)
 
 
+def test_one_that_had_ended_without_content() -> None:
+    script = upload()
+    script.request_end()
+    script.upstream_failed(errors.UPSTREAM_REFUSED)
+    assert script.connected() == ["up(base:1).head", "up(base:1).end"]
+
+
 def test_a_refused_request_without_a_body() -> None:
     script = Script()
     script.start(http2_head(method="POST"))

@@ -343,6 +343,17 @@ def test_who_waits_is_asked_whether_it_is_there() -> None:
     assert down.transport.ending == "abort"
 
 
+def test_whoever_answers_is_there() -> None:
+    down = H2DownstreamScript()
+    down.send(request(1, ("content-type", "application/grpc"), method="POST", end=False))
+    down.wait(31)
+    assert down.peer.take() == [ALIVE]
+    down.wait(10)
+    down.send(ping(b"\0\0alive\0", ack=True))
+    down.wait(15)
+    assert (down.peer.take(), down.transport.ending) == ([], "open")
+
+
 def test_a_stream_where_nothing_moves() -> None:
     down = H2DownstreamScript()
     down.send(request(1, method="POST", end=False))

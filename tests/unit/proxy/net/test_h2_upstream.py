@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy import errors
-from proxy.codec.events import End
+from proxy.codec.events import End, RequestHead
 from tests.support.exchange import Script, request_head
 from tests.support.h2script import (
     H2UpstreamScript,
@@ -270,6 +270,26 @@ def test_a_connection_that_is_lost(proven: bool) -> None:
     up.assert_nothing_is_left()
 
 
+def test_an_interim_head_shows_that_the_request_has_arrived() -> None:
+    up = H2UpstreamScript()
+    up.request()
+    up.send(response(1, end=True))
+    script = up.request()
+    up.send(response(3, status=103))
+    up.transport.lose()
+    assert answered(script) == (502, "upstream_closed"), "a retry would be the second"
+
+
+def test_what_a_lost_stream_could_not_take() -> None:
+    """Its downstream may go on, to whoever comes next."""
+    up = H2UpstreamScript(hello=settings((4, 3)))
+    script = up.request(http2_head(method="POST", end=False))
+    assert script.request_body(b"abcd") == ["down.pause"]
+    assert script.does(lambda: up.send(rst(1, 7))) == ["down.resume", "down.pause", "connect base:1"]
+    script.connected()
+    assert (script.up.body, script.down.pauses) == (b"abcd", 0)
+
+
 def test_an_end_of_the_upstreams_side() -> None:
     up = H2UpstreamScript()
     up.transport.receive_eof()
@@ -300,7 +320,7 @@ def test_a_fault_of_the_connection() -> None:
         ),
     ],
 )
-def test_a_tunnel(head, told: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_tunnel(head: RequestHead, told: str) -> None:
     up = H2UpstreamScript(hello=CONNECTS)
     script = up.request(head)
     assert up.peer.take() == [told]
@@ -334,6 +354,22 @@ def test_an_upstream_without_extended_connect() -> None:
     assert answered(script) == (502, "upgrade_refused")
     up.request()
     assert up.peer.take() == [GET.replace("1", "3")]
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (connect_head(), (502, "upgrade_refused")),
+        (request_head("Upgrade: websocket", "Connection: Upgrade"), (200, "no_key")),
+    ],
+)
+def test_an_agreement_that_ends_at_once(head: RequestHead, expected: tuple[int, str]) -> None:
+    """Is no tunnel."""
+    up = H2UpstreamScript(hello=CONNECTS)
+    script = up.request(head)
+    up.send(response(1, end=True))
+    assert answered(script) == expected
+    up.assert_nothing_is_left()
 
 
 def test_a_refusal_of_a_tunnel() -> None:

@@ -300,6 +300,16 @@ def test_what_nobody_takes_waits_and_gets_no_new_window() -> None:
     assert down.peer.take() == [f"WINDOW 1 +{2 * STREAM_WINDOW}"]
 
 
+def test_who_has_just_had_enough_gets_no_new_window() -> None:
+    """Half of the window was taken, and the last of it filled the reader."""
+    down = uploading()
+    assert down.send(data(1, b"x" * 16384), data(1, b"x" * 16383)) == []
+    down.up.on_body = down.up.exchange.upstream_is_full
+    assert down.send(data(1, b"x")) == []
+    down.up.exchange.upstream_is_free()
+    assert down.peer.take() == [f"WINDOW 1 +{STREAM_WINDOW // 2 + STREAM_WINDOW}"]
+
+
 def test_two_may_hold_a_stream() -> None:
     down = uploading()
     exchange = down.up.exchange
