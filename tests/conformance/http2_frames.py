@@ -138,7 +138,7 @@ FRAMES: Final[tuple[Row, ...]] = (
     # --- 5.1.1: numbers ---
     connection("5.1.1: an even number", PROTOCOL, get(6)),
     connection("5.1.1: a lower number than before", PROTOCOL, get(7, "/held"), get(5)),
-    connection("5.1.1: DATA on a number that was left out", PROTOCOL, get(7, "/held"), data(5, b"x")),
+    stream("5.1.1: DATA on a number that was left out", CLOSED, get(7, "/held"), data(5, b"x")),
     answered("5.1.1: numbers may be left out", 200, get(901), of=901),
     answered("5.1.1: the last number but one", 200, get(2**31 - 3), of=2**31 - 3),
     # --- 6.1: DATA ---

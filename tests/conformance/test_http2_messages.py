@@ -15,6 +15,7 @@ from tests.support.origin import Origin, Received, running
 from tests.support.proxy import Proxy, run_proxy
 from tests.support.waiting import until
 
+OUTGROWN = "8.1.1: a body that outgrows its length without an end"
 OURS = [b"/first", b"/bystander", b"/after"]
 
 
@@ -61,7 +62,9 @@ def test_malformed_later(scene: Scene, row: Row) -> None:
         assert each.target == b"/"
         if isinstance(each, Stream):
             until(lambda each=each: each.reset is not None, "the reset upstream")
-    assert not any(each.is_complete for each in scene.others())
+        # Towards HTTP/1.1 a body is whole as soon as its length is reached. What was too much is not there.
+        is_whole = isinstance(each, Received) and row.name == OUTGROWN
+        assert not each.is_complete or (is_whole and each.body == b"12345")
 
 
 @rows(SERVED)

@@ -124,7 +124,7 @@ class Peer:
         self.acks_settings = self.answers_pings = True
         self.heads_sent = 0  # for a sender that wants to know
         self.window, self.credit = window, DEFAULT_WINDOW
-        self._initial = announced.get(Setting.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
+        self._initial = DEFAULT_WINDOW  # of a stream, as far as the other side has acknowledged
         self._announced: list[Mapping[int, int]] = [announced]  # what is not acknowledged yet
         self._max_frame = announced.get(Setting.MAX_FRAME_SIZE, MAX_FRAME)
         self.encoder = hpack.Encoder()  # for a test that wants one
@@ -142,10 +142,7 @@ class Peer:
         self.socket.sendall(b"".join(pieces))
 
     def announce(self, values: Mapping[int, int]) -> None:
-        """More settings. A smaller window holds from its acknowledgement on, a larger one at once."""
-        initial = values.get(Setting.INITIAL_WINDOW_SIZE)
-        if initial is not None and initial > self._initial:
-            self._resize(initial)
+        """More settings. Until they are acknowledged, both what was and what is announced are fair."""
         self._announced.append(values)
         self.send(settings(values))
 
@@ -290,7 +287,10 @@ class Peer:
         stream.window -= len(frame.payload)
         self.window -= len(frame.payload)
         if frame.payload:
-            assert stream.window >= 0, f"beyond the window of stream {frame.stream}: {stream.window}"
+            sizes = [each.get(Setting.INITIAL_WINDOW_SIZE, 0) for each in self._announced]
+            assert stream.window + max([0, *(size - self._initial for size in sizes)]) >= 0, (
+                f"beyond the window of stream {frame.stream}: {stream.window}"
+            )
             assert self.window >= 0, f"beyond the connection's window: {self.window}"
         assert not stream.is_over, f"DATA behind the end of stream {frame.stream}"
         assert stream.fields, f"DATA before a final head on stream {frame.stream}"
@@ -311,16 +311,12 @@ class Peer:
 
     def _book_acknowledgement(self) -> None:
         values = self._announced.pop(0) if self._announced else {}  # what was sent as bytes is not in the books
-        initial = values.get(Setting.INITIAL_WINDOW_SIZE, self._initial)
-        if initial < self._initial:
-            self._resize(initial)
+        change = values.get(Setting.INITIAL_WINDOW_SIZE, self._initial) - self._initial
+        self._initial += change
+        for stream in self.streams.values():
+            stream.window += change
         if Setting.HEADER_TABLE_SIZE in values:
             self._decoder.max_allowed_table_size = values[Setting.HEADER_TABLE_SIZE]
-
-    def _resize(self, initial: int) -> None:
-        for stream in self.streams.values():
-            stream.window += initial - self._initial
-        self._initial = initial
 
     def _book_fragment(self, frame: Frame, fragment: bytes) -> None:
         self._fragments += fragment

@@ -52,6 +52,7 @@ def wired(folder: Path, *flags: str) -> Iterator[Wire]:
     listener = Listener()
     try:
         with run_proxy(folder, listener.port, flags=flags) as proxy:
+            proxy.page("/readyz")  # it has opened what it needs
             yield Wire(proxy, listener)
     finally:
         listener.close()
