@@ -90,8 +90,23 @@ class Listener:
         self.peers.append(peer)
         return peer
 
+    def accept_raw(self, said: bytes) -> None:
+        """An upstream that says so and ends, whatever it is told."""
+        self._listener.settimeout(5)
+        with self._listener.accept()[0] as connection:
+            connection.settimeout(5)
+            connection.recv(65536)
+            connection.sendall(said)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+
     def drop(self) -> None:
-        """Closes what was accepted; the port stays."""
+        """Closes what was accepted, and what was not yet; the port stays."""
+        self._listener.settimeout(0)
+        with contextlib.suppress(OSError):
+            while True:
+                self._listener.accept()[0].close()
         for peer in self.peers:
             peer.socket.close()
         self.peers.clear()

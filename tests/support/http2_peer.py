@@ -112,6 +112,7 @@ class Peer:
         window: int = MAX_WINDOW,
         *,
         preface: bytes = b"",
+        silent: bool = False,
     ) -> None:
         self.socket = connection
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -134,6 +135,8 @@ class Peer:
         self._data = bytearray()
         self._numbers = itertools.count(1)
         more = window - DEFAULT_WINDOW
+        if silent:
+            return
         self.send(preface, settings(announced), window_update(0, more) if more > 0 else b"")
 
     # --- out ---

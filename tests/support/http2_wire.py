@@ -39,12 +39,28 @@ class Wire:
         upstream = self.upstream(**how)  # type: ignore[arg-type]
         return upstream, upstream.next_stream()
 
-    def clear(self) -> None:
+    def next_request(self, upstream: Peer) -> tuple[Peer, Stream]:
+        """The next one, over that connection or another."""
+        try:
+            return upstream, upstream.next_stream(0.3)
+        except (TimeoutError, EOFError):
+            upstream = self.upstream()
+            return upstream, upstream.next_stream()
+
+    def close(self) -> None:
         for peer in self._clients:
             peer.socket.close()
         self._clients.clear()
         self.listener.drop()
-        until(lambda: self.proxy.open_files() <= self._idle, "the end of the test's connections")
+
+    def clear(self) -> None:
+        """Closes, and waits until the proxy has let go as well."""
+
+        def is_idle() -> bool:
+            self.close()  # again, as a connection may come late
+            return self.proxy.open_files() <= self._idle
+
+        until(is_idle, "the end of the test's connections")
 
 
 @contextlib.contextmanager
@@ -53,6 +69,10 @@ def wired(folder: Path, *flags: str) -> Iterator[Wire]:
     try:
         with run_proxy(folder, listener.port, flags=flags) as proxy:
             proxy.page("/readyz")  # it has opened what it needs
-            yield Wire(proxy, listener)
+            wire = Wire(proxy, listener)
+            try:
+                yield wire
+            finally:
+                wire.close()
     finally:
         listener.close()
