@@ -170,7 +170,9 @@ def test_an_accept_that_is_none(client: Peer, origin: Upgrading, name: str) -> N
 
 
 def test_a_refusal_passes(client: Peer, origin: Upgrading) -> None:
-    origin.answer = lambda request: b"HTTP/1.1 403 Forbidden\r\nX-Origin: raw\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
+    origin.answer = lambda request: (
+        b"HTTP/1.1 403 Forbidden\r\nX-Origin: raw\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
+    )
     client.send(headers(1, connect_head()), data(1, b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"))
     client.until(lambda: client.stream(1).is_complete, "the answer")
     response = client.stream(1)
