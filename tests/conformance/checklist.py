@@ -1,7 +1,6 @@
 """CHECKLIST, line by line: what we do, where others choose otherwise and why we do not, and the tests that prove it.
 
-Lines 28-36 (HTTP/2, gRPC) and 48-51 (a control plane) are missing, as is what they are about. `test_checklist.py`
-holds the table to the tests.
+Lines 48-51 (a control plane) are missing, as is what they are about. `test_checklist.py` holds the table to the tests.
 
 What is said of Envoy, HAProxy and nginx was measured with near-default settings (1.40, 2.6, 1.22) unless it says
 otherwise; Envoy's part of A is measured again, sample by sample, by tests/differential/test_envoy.py.
@@ -11,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.conformance.grpc_lines import GRPC_LINES
+from tests.conformance.http2_lines import HTTP2_LINES
 from tests.conformance.http_lines import HTTP_LINES
 from tests.conformance.line import (
     ENDPOINTS,
@@ -26,6 +27,7 @@ from tests.conformance.line import (
 
 LINES: Final[tuple[Line, ...]] = (
     *HTTP_LINES,
+    *sorted((*HTTP2_LINES, *GRPC_LINES), key=lambda line: line.number),
     # --- D: WebSocket ---
     Line(
         37,

@@ -245,7 +245,7 @@ FRAME_RULES: Final[tuple[Rule, ...]] = (
         EITHER,
         WINDOW,
         (),
-        (FLOW + "test_a_client_that_exceeds*", FLOW + "test_an_upstream_that_exceeds*"),
+        (FLOW + "test_a_client_that_exceeds_a_streams_window", FLOW + "test_an_upstream_that_exceeds*"),
     ),
     kept(
         "6.9",
