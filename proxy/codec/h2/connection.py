@@ -375,10 +375,9 @@ class Connection(Output):
         self._spend(1)
         if len(payload) != 5:
             stream = self.streams.get(stream_id)
-            if stream is not None:
-                self.break_stream(stream, frames.FRAME_SIZE_ERROR)
-            else:
-                self._emit(frames.rst_stream(stream_id, frames.FRAME_SIZE_ERROR))
+            if stream is None:  # idle or closed: there is nothing to reset
+                raise ConnectionFault(frames.FRAME_SIZE_ERROR, "PRIORITY is not 5 bytes long")
+            self.break_stream(stream, frames.FRAME_SIZE_ERROR)
 
     def _window_update(self, stream_id: int, payload: bytes) -> None:
         """Section 6.9."""
