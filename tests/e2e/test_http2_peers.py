@@ -170,6 +170,28 @@ def test_methods_and_statuses(tmp_path: Path, is_http1: bool) -> None:
 # --- HTTP/2 to HTTP/1.1 ---
 
 
+PIECES = [bytes(range(256)) * (size // 256) + b"x" for size in (16384, 40_000, 70_000, 1_000_000)]
+
+
+def test_an_http_1_origin_answers_in_pieces_longer_than_a_frame(tmp_path: Path) -> None:
+    origin = Origin("baseline", lambda received: (200, [], received.body))
+    with (
+        running(origin),
+        run_proxy(tmp_path, origin.port, flags=HTTP1) as proxy,
+        grpc_h2.connected(proxy.port) as client,
+    ):
+        assert [client.ask("/", method="POST", body=body).body == body for body in PIECES] == [True] * len(PIECES)
+
+
+def test_an_http_1_client_asks_in_pieces_longer_than_a_frame(tmp_path: Path) -> None:
+    origin = H2Origin(echo)
+    with contextlib.closing(origin), run_proxy(tmp_path, origin.port, flags=HTTP2) as proxy:
+        for body in PIECES:
+            with connected(proxy.port) as client:
+                answer = client.ask(get("/", f"Content-Length: {len(body)}", method="POST") + body)
+                assert (answer.status, answer.body == body) == (200, True)
+
+
 def test_requests_become_http_1(tmp_path: Path, baseline: Origin) -> None:
     """RFC 9113 section 8: the authority is Host, pieces of Cookie are one line, a body without a length is chunked."""
     sent = [("x-b", "1"), ("cookie", "a=b"), ("x-a", "2"), ("x-b", "3"), ("cookie", "c=d"), ("te", "trailers")]
