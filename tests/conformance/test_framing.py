@@ -38,10 +38,7 @@ NOT_ONE_MESSAGE = "a body without framing"
 # Refused before they end.
 CUT_AND_BAD = ["half a head with a control", "half the trailers with a control"]
 
-# No HTTP/1.1: what follows is read by other rules (test_http2_connection).
-OTHER_VERSION = "the preface of HTTP/2"
-
-REFUSED = [name for name in REQUESTS if name not in (*SERVED, *CUT, NOT_ONE_MESSAGE, OTHER_VERSION)] + CUT_AND_BAD
+REFUSED = [name for name in REQUESTS if name not in (*SERVED, *CUT, NOT_ONE_MESSAGE)] + CUT_AND_BAD
 
 # 400, save these. CHECKLIST allows 400, 405, 414, 431, 501 and 505 by line.
 STATUS = {

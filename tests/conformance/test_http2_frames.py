@@ -10,6 +10,7 @@ import pytest
 from tests.conformance.http2_frames import FRAMES
 from tests.conformance.http2_row import CONNECTION, EITHER, Row, check
 from tests.support.http2_origin import Http2Origin
+from tests.support.http2_peer import Stream
 from tests.support.origin import running
 from tests.support.proxy import Proxy, run_proxy
 from tests.support.waiting import until
@@ -30,7 +31,12 @@ def test_frames(scene: Scene, row: Row) -> None:
     proxy, origin = scene
     origin.requests.clear()
     check(proxy.port, row)
-    (bystander,) = [each for each in origin.requests if each.target == b"/bystander"]
+
+    def bystanders() -> list[Stream]:
+        return [each for each in origin.requests if each.target == b"/bystander"]
+
+    until(bystanders, "the bystander's request upstream")
+    (bystander,) = bystanders()
     until(lambda: bystander.is_over, "its end upstream")
     assert bystander.is_complete or row.level in (CONNECTION, EITHER)
     assert not bystander.is_complete or row.level != CONNECTION

@@ -444,7 +444,6 @@ _START_LINES = {
         _get(b"X: a\x01", start=b"GET / HTTP/9.9"),
         "A12: of two faults the first counts; once it was the second if the head came whole.",
     ),
-    "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "Made to be refused by HTTP/1.1 (9113 3.4)."),
     "HTTP/0.9": (b"GET /\r\n", "A12: a request line without a version that waits for an answer."),
     "no version": (_get(start=b"GET /"), "A12: a head that has one needs a version."),
     "a version in lower case": (_get(start=b"GET / http/1.1"), "A12: HTTP-name is case-sensitive."),

@@ -158,7 +158,7 @@ REQUEST_DEVIATIONS: Deviations = [
         "versions that do not exist, or are framed otherwise: 505; h11 leaves that to its user",
         "refused",
         "accepted",
-        ["HTTP/9.9", "HTTP/9.9 and a control", "HTTP/1.2", "HTTP/2.0", "the preface of HTTP/2"],
+        ["HTTP/9.9", "HTTP/9.9 and a control", "HTTP/1.2", "HTTP/2.0"],
     ),
     (
         "targets: section 3.2's four forms, agreeing with Host; h11 takes any visible ASCII",

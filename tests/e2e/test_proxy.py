@@ -136,10 +136,12 @@ def test_large_bodies_both_ways(tmp_path: Path, size: int) -> None:
     with running(origin), run_proxy(tmp_path, origin.port) as proxy, connected(proxy.port) as client:
         body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
         for _ in range(2):
-            threading.Thread(
+            sending = threading.Thread(
                 target=client.send, args=(get("/", f"Content-Length: {size}", method="POST"), body), daemon=True
-            ).start()
+            )
+            sending.start()
             assert client.read().body == body
+            sending.join(10)
 
 
 def test_responses_pass_as_they_are(tmp_path: Path) -> None:

@@ -315,8 +315,16 @@ class Connection(Output):
         self._has_settings = True
         if self.max_peer_streams < 0:
             self.max_peer_streams = frames.MAX_STREAM_ID  # unless it says otherwise
+        window = self.initial_send_window
         for number, value in frames.settings_pairs(payload):
-            self._setting(number, value)
+            if number == frames.SETTINGS_INITIAL_WINDOW_SIZE:
+                if value > frames.MAX_WINDOW:
+                    raise ConnectionFault(frames.FLOW_CONTROL_ERROR, f"an initial window of {value}")
+                window = value  # the last one counts: a frame may hold 2,730, and each would change every stream
+            else:
+                self._setting(number, value)
+        if window != self.initial_send_window:
+            self._change_windows(window)
         self._emit(frames.SETTINGS_ACK)
         self.on_settings()
 
@@ -327,16 +335,6 @@ class Connection(Output):
                 raise ConnectionFault(frames.PROTOCOL_ERROR, f"ENABLE_PUSH of {value}")
         elif number == frames.SETTINGS_MAX_CONCURRENT_STREAMS:
             self.max_peer_streams = value
-        elif number == frames.SETTINGS_INITIAL_WINDOW_SIZE:
-            if value > frames.MAX_WINDOW:
-                raise ConnectionFault(frames.FLOW_CONTROL_ERROR, f"an initial window of {value}")
-            change = value - self.initial_send_window
-            self.initial_send_window = value
-            for stream in self.streams.values():
-                stream.send_window += change  # below 0, maybe (section 6.9.2)
-                if stream.send_window > frames.MAX_WINDOW:
-                    raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "a stream's window over 2^31-1")
-            self.write_blocked()
         elif number == frames.SETTINGS_MAX_FRAME_SIZE:
             if not frames.MAX_FRAME_BYTES <= value <= frames.LARGEST_FRAME_BYTES:
                 raise ConnectionFault(frames.PROTOCOL_ERROR, f"a maximum frame size of {value}")
@@ -345,6 +343,16 @@ class Connection(Output):
             if value > 1 or (self.extends_connect and not value):
                 raise ConnectionFault(frames.PROTOCOL_ERROR, f"ENABLE_CONNECT_PROTOCOL of {value}")
             self.extends_connect = value == 1
+
+    def _change_windows(self, window: int) -> None:
+        """The initial window is another, and those of open streams change by as much (section 6.9.2)."""
+        change = window - self.initial_send_window
+        self.initial_send_window = window
+        for stream in self.streams.values():
+            stream.send_window += change  # below 0, maybe
+            if stream.send_window > frames.MAX_WINDOW:
+                raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "a stream's window over 2^31-1")
+        self.write_blocked()
 
     def _ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         """Section 6.7."""
@@ -388,10 +396,12 @@ class Connection(Output):
         if not stream_id:
             if not increment:
                 raise ConnectionFault(frames.PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
+            was_shut = self.send_window <= 0
             self.send_window += increment
             if self.send_window > frames.MAX_WINDOW:
                 raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "the connection's window over 2^31-1")
-            self.write_blocked()
+            if was_shut:  # else it is not what streams wait for
+                self.write_blocked()
             return
         stream = self.streams.get(stream_id)
         if stream is None:
