@@ -105,6 +105,22 @@ _REMEMBERED: Final = sum(
     1 << kind for kind in (HOST, CONTENT_LENGTH, TE, *range(REPEATING, GRPC_STATUS + 1))
 )  # not COOKIE: one per user
 
+MAX_LENGTH: Final = 2**63 - 1  # of a body, in bytes
+_MAX_DIGITS: Final = 19
+
+
+def content_length(text: bytes) -> int:
+    """The length that a Content-Length says: digits only; `int` alone takes `+5` and `1_0`.
+
+    Spec: RFC 9110 section 8.6. Raises: ValueError.
+    """
+    if not text.isdigit() or len(text) > _MAX_DIGITS:  # of bytes, isdigit knows ASCII alone
+        raise ValueError(f"a Content-Length that is no number: {text[:40]!r}")
+    length = int(text)
+    if length > MAX_LENGTH:
+        raise ValueError("a Content-Length over 2^63-1")
+    return length
+
 
 class FieldLine:
     """One field of HTTP/2. Shared between heads, so never changed."""

@@ -12,14 +12,13 @@ from typing import Final
 
 from proxy.codec import fields
 from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_END, End, RequestHead, ResponseHead
-from proxy.codec.fields import FieldKinds, FieldLine, is_dropped_trailer
+from proxy.codec.fields import FieldKinds, FieldLine, content_length, is_dropped_trailer
 from proxy.codec.h1.request import HOST
 
 # RFC 3986 section 3.1
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*")
 # Section 8.2.2
 _OF_A_CONNECTION: Final = (fields.CONNECTION, fields.HOP_BY_HOP, fields.TRANSFER_ENCODING, fields.UPGRADE)
-_MAX_LENGTH: Final = 2**63 - 1
 _GRPC: Final = b"application/grpc"
 
 
@@ -244,10 +243,10 @@ def _body(length: FieldLine | None, *, is_end: bool) -> int:
 
 
 def _length(line: FieldLine) -> int:
-    value = line.value
-    if not value.isdigit() or len(value) > 19 or int(value) > _MAX_LENGTH:
-        raise Malformed(f"a malformed content-length: {value[:40]!r}")
-    return int(value)
+    try:
+        return content_length(line.value)
+    except ValueError as error:
+        raise Malformed(str(error)) from None
 
 
 _NO_LINES: Final[list[bytes]] = []
