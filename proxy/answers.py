@@ -34,6 +34,12 @@ def own_head(status: int, reason: Reason, details: str, body: bytes) -> Response
     return ResponseHead(status, lines, len(body), True)
 
 
+def refusal(reason: Reason, text: str) -> tuple[ResponseHead, bytes]:
+    """Head and body for what is no request that could be decided; `text` says what is wrong with it."""
+    body = f"pointsman: {reason}: {text}\n".encode("ascii", "backslashreplace")
+    return own_head(reason.status, reason, reason.name, body), body
+
+
 def grpc_head(grpc_status: int, reason: Reason, details: str, remark: str = "") -> ResponseHead:
     """A trailers-only answer to a gRPC call."""
     lines = [b"HTTP/1.1 200 OK", b"content-type: application/grpc", *grpc_lines(grpc_status, reason, details, remark)]

@@ -1,8 +1,8 @@
-"""Heads and trailers from one HTTP version's form to the other's, where the two sides speak different ones.
+"""Heads and trailers in the form of one HTTP version, whichever they came in.
 
 Spec: RFC 9113 section 8 (pseudo-headers, lowercase names, cookie crumbs, no connection-specific fields), RFC 9112
-sections 3.2, 6 and 7 (Host, framing), RFC 8441 section 5 (a WebSocket's opening). A head of the same version is passed
-on as it is, and does not come here.
+sections 3.2, 6 and 7 (Host, framing), RFC 8441 section 5 (a WebSocket's opening). What came in that version is passed
+on as it is.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ PHRASES: Final = {
 
 
 def request_lines(head: RequestHead) -> list[bytes]:
-    """The start line and field lines of a request that came by HTTP/2."""
+    """The start line and field lines of a request."""
+    if not head.is_http2:
+        return head.lines
     is_connect = bool(head.upgrade)
     lines = [b"%b %b HTTP/1.1" % (b"GET" if is_connect else head.method, head.target), b"Host: " + head.host]
     cookie = -1  # where the cookie stands: its crumbs become one line (RFC 9113 section 8.2.3)
@@ -102,6 +104,8 @@ def request_lines(head: RequestHead) -> list[bytes]:
 
 def response_lines(head: ResponseHead, request: RequestHead) -> list[bytes]:
     """The same of a response to a request that came by HTTP/1.1."""
+    if not head.is_http2:
+        return head.lines
     status = head.status
     if status == 101:
         lines = [b"HTTP/1.1 101 Switching Protocols", b"Connection: Upgrade", b"Upgrade: " + _protocol(request)]
@@ -132,7 +136,9 @@ def trailer_lines(end: End) -> list[bytes]:
 
 
 def request_fields(head: RequestHead) -> list[FieldLine]:
-    """The field block of a request that came by HTTP/1.1."""
+    """The field block of a request."""
+    if head.is_http2:
+        return head.fields
     target = head.target
     match = _ABSOLUTE.fullmatch(target)
     if match is not None:  # it names the same authority as Host
@@ -152,7 +158,9 @@ def request_fields(head: RequestHead) -> list[FieldLine]:
 
 
 def response_fields(head: ResponseHead) -> list[FieldLine]:
-    """The field block of a response that came by HTTP/1.1. To a CONNECT, 101 is 200 (RFC 8441 section 5)."""
+    """The field block of a response. To a CONNECT, 101 is 200 (RFC 8441 section 5)."""
+    if head.is_http2:
+        return head.fields
     is_opening = head.status == 101
     status = b"200" if is_opening else b"%d" % head.status
     return [field_line(b":status", status), *_fields(head.lines, is_opening)]

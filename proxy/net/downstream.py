@@ -15,7 +15,7 @@ import struct
 from typing import Final, cast
 
 from proxy import errors
-from proxy.answers import decision_field, own_head
+from proxy.answers import decision_field, refusal
 from proxy.codec.events import CHUNKED, UNTIL_CLOSE, End, RequestHead, ResponseHead
 from proxy.codec.h1.request import PREFACE_HEAD, Http2Preface, RequestReader
 from proxy.codec.h1.writer import chunk, head_bytes, last_chunk
@@ -216,9 +216,7 @@ class H1Downstream:
             self._transport.write(head_bytes(self._lines(head)))
 
     def _lines(self, head: ResponseHead) -> list[bytes]:
-        if head.is_http2 and self._exchange is not None:
-            return response_lines(head, self._exchange.head)
-        return head.lines
+        return response_lines(head, self._exchange.head) if self._exchange is not None else head.lines
 
     def send_head(self, head: ResponseHead, *, is_last: bool = False) -> None:
         lines = self._lines(head) if head.is_http2 else head.lines
@@ -367,8 +365,7 @@ class H1Downstream:
         self._answer_and_end(reason, fault.text)
 
     def _answer_and_end(self, reason: Reason, text: str) -> None:
-        body = f"pointsman: {reason}: {text}\n".encode("ascii", "backslashreplace")
-        head = own_head(reason.status, reason, reason.name, body)
+        head, body = refusal(reason, text)
         head.lines.append(b"Connection: close")
         if self._port.decision_field:
             head.append(decision_field(decision_text("none", None, reason)))

@@ -6,8 +6,8 @@ import asyncio
 from typing import Final
 
 from proxy import errors
-from proxy.answers import decision_field, grpc_head, own_head
-from proxy.codec.events import END, UNTIL_END, End, ResponseHead
+from proxy.answers import decision_field, grpc_head, refusal
+from proxy.codec.events import END, End, ResponseHead
 from proxy.codec.fields import FieldLine
 from proxy.codec.h2 import frames
 from proxy.codec.h2.connection import GOOD, TOO_LARGE
@@ -28,8 +28,6 @@ _LINGER_S: Final = 2.0
 _MAX_UNREAD: Final = 4194304
 # A caller that is silent while it waits for answers is asked whether it is still there.
 _PING_AFTER_S: Final = 30.0
-_PING_WITHIN_S: Final = 20.0
-_ALIVE: Final = b"\0\0alive\0"
 _DRAINING: Final = b"draining"
 # How long a drain waits for the answer that says which streams were under way.
 _GOAWAY_S: Final = 1.0
@@ -46,7 +44,6 @@ class H2Downstream(H2Transport):
         "_heads",
         "_is_lingering",
         "_is_new",
-        "_ping_since_s",
         "_port",
         "is_looped",
     )
@@ -64,7 +61,6 @@ class H2Downstream(H2Transport):
         self._is_lingering = False
         self._final_id = frames.MAX_STREAM_ID  # of the last stream that is served
         self._drain_since_s = 0.0
-        self._ping_since_s = 0.0  # when a ping was sent that is not answered; 0: none
         self.is_looped = False
         self.announce(
             (frames.SETTINGS_HEADER_TABLE_SIZE, 0),
@@ -79,13 +75,7 @@ class H2Downstream(H2Transport):
     def data_received(self, data: bytes) -> None:
         if self._is_lingering:
             return
-        self.now_s = self.active_at_s = self._connections.now_s
-        self._ping_since_s = 0.0
-        self._outbox.begin()
-        try:
-            self.receive(data)
-        finally:
-            self._outbox.end()
+        self.take(data, self._connections.now_s)
 
     def eof_received(self) -> bool:
         """The peer has gone, and wants no answers. (Unlike HTTP/1.1: without it no window would be given any more.)"""
@@ -135,12 +125,9 @@ class H2Downstream(H2Transport):
             return
         self.streams[stream_id] = stream = H2DownstreamStream(self, stream_id)
         stream.is_remote_ended = is_end
-        if head.body > 0:
-            stream.body_left = head.body
-        elif head.body == UNTIL_END:
-            stream.body_left = 0
-        elif head.upgrade:
-            stream.pause()  # until it is a tunnel
+        stream.expect(head.body)
+        if head.upgrade:
+            stream.pause_reading()  # until it is a tunnel
         stream.exchange = exchange = Exchange(self._port, stream, head)
         exchange.start()
 
@@ -184,8 +171,7 @@ class H2Downstream(H2Transport):
             body = b""
             head = grpc_head(reason.grpc_status, reason, reason.name)
         else:
-            body = f"pointsman: {reason}: {text}\n".encode("ascii", "backslashreplace")
-            head = own_head(reason.status, reason, reason.name, body)
+            head, body = refusal(reason, text)
         if self._port.decision_field:
             head.append(decision_field(decision_text("none", None, reason)))
         stream.send_head(head)
@@ -240,19 +226,11 @@ class H2Downstream(H2Transport):
             for stream in list(self.streams.values()):
                 if isinstance(stream, H2DownstreamStream):
                     stream.check_time(now_s)
-            self._check_alive(now_s, idle_s)
+            self.check_alive(now_s, _PING_AFTER_S)
         elif timeouts.idle_timeout_s and idle_s > timeouts.idle_timeout_s:
             self.is_going = True
             self.write_goaway(self.last_peer_id)
             self.close_written()
-
-    def _check_alive(self, now_s: float, idle_s: float) -> None:
-        if self._ping_since_s:
-            if now_s - self._ping_since_s > _PING_WITHIN_S:
-                self._transport.abort()
-        elif idle_s > _PING_AFTER_S:
-            self._ping_since_s = self._connections.now_s
-            self.write_ping(_ALIVE)
 
     def drain(self, idle_since_s: float) -> None:
         """Ends gracefully, in two steps (section 6.8): no new streams, please; and, when the peer must have read that,
@@ -280,9 +258,6 @@ class H2Downstream(H2Transport):
         self._end_streams(errors.DRAINED)
         self._transport.abort()
 
-    def end_unrouted_tunnel(self, within_s: float) -> None:
-        """Tunnels are streams here."""
-
 
 class H2DownstreamStream(Stream):
     """Implements `exchange.Downstream`."""
@@ -307,7 +282,7 @@ class H2DownstreamStream(Stream):
         return self._downstream.peer
 
     def send_interim(self, head: ResponseHead) -> None:
-        self.connection.write_head(self, head.fields if head.is_http2 else response_fields(head), is_end=False)
+        self.connection.write_head(self, response_fields(head), is_end=False)
 
     def send_head(self, head: ResponseHead, *, is_last: bool = False) -> None:
         if self.is_closed:
@@ -316,16 +291,13 @@ class H2DownstreamStream(Stream):
         if head.status == 101:
             self._open_tunnel(head)
         else:
-            self.connection.write_head(self, head.fields if head.is_http2 else response_fields(head), is_end=False)
+            self.connection.write_head(self, response_fields(head), is_end=False)
 
     def _open_tunnel(self, head: ResponseHead) -> None:
         self._is_tunnel = True
-        self.connection.write_head(self, head.fields if head.is_http2 else response_fields(head), is_end=False)
+        self.connection.write_head(self, response_fields(head), is_end=False)
         self._downstream._connections.add_tunnel(self)
-        self.resume()
-
-    def send_body(self, data: bytes) -> None:
-        self.write_body(data)
+        self.resume_reading()
 
     def send_end(self, end: End) -> None:
         exchange = self.exchange
@@ -339,12 +311,6 @@ class H2DownstreamStream(Stream):
     def abort(self, code: int = NO_CODE) -> None:
         self._leave()
         self.reset(frames.INTERNAL_ERROR if code == NO_CODE else code)
-
-    def pause_reading(self) -> None:
-        self.pause()
-
-    def resume_reading(self) -> None:
-        self.resume()
 
     # --- from the peer ---
 

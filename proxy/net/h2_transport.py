@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from proxy.codec.h2.connection import Connection
 from proxy.codec.h2.hpack import Decoder
 from proxy.net.outbox import Outbox
 
+_PING_WITHIN_S: Final = 20.0
+_ALIVE: Final = b"\0\0alive\0"
+
 
 class H2Transport(Connection):
     """Writes once for all that one piece of data, or one free transport, led to."""
 
-    __slots__ = ("_outbox", "_transport", "active_at_s")
+    __slots__ = ("_outbox", "_ping_since_s", "_transport", "active_at_s")
 
     _transport: asyncio.Transport
 
@@ -21,7 +25,31 @@ class H2Transport(Connection):
     ) -> None:
         super().__init__(decoder, is_server=is_server, max_block_bytes=max_block_bytes, now_s=now_s)
         self._outbox = outbox
+        self._ping_since_s = 0.0  # when a ping was sent that is not answered; 0: none
         self.active_at_s = now_s
+
+    def take(self, data: bytes, now_s: float) -> None:
+        """What the peer sent, and whatever follows from it."""
+        self.now_s = self.active_at_s = now_s
+        self._ping_since_s = 0.0
+        self._outbox.begin()
+        try:
+            self.receive(data)
+            self.on_taken()
+        finally:
+            self._outbox.end()
+
+    def on_taken(self) -> None:
+        """All that came was worked off, and nothing is written yet."""
+
+    def check_alive(self, now_s: float, ping_after_s: float) -> None:
+        """A peer that is silent while streams are open is asked whether it is still there."""
+        if self._ping_since_s:
+            if now_s - self._ping_since_s > _PING_WITHIN_S:
+                self._transport.abort()
+        elif now_s - self.active_at_s > ping_after_s:
+            self._ping_since_s = self.now_s
+            self.write_ping(_ALIVE)
 
     def pause_writing(self) -> None:
         self.is_full = True

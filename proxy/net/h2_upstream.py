@@ -6,14 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy import errors
-from proxy.codec.events import END, NO_BODY, UNTIL_CLOSE, UNTIL_END, End, RequestHead, ResponseHead
+from proxy.codec.events import END, NO_BODY, UNTIL_CLOSE, End, RequestHead, ResponseHead
 from proxy.codec.fields import FieldLine
 from proxy.codec.h2 import frames
 from proxy.codec.h2.connection import GOOD, TOO_LARGE
 from proxy.codec.h2.frames import ConnectionFault
 from proxy.codec.h2.heads import Malformed, end_of, response_head
 from proxy.codec.h2.hpack import Decoder
-from proxy.codec.h2.stream import STREAM_WINDOW, Stream
+from proxy.codec.h2.stream import STREAM_WINDOW, UNKNOWN_LENGTH, Stream
 from proxy.codec.translate import request_fields
 from proxy.errors import Reason
 from proxy.exchange import Exchange
@@ -29,8 +29,6 @@ _STREAMS_AT_MOST: Final = 1000
 _LAST_ID: Final = 2**30
 # gRPC servers allow a ping in five minutes where nothing else moves, and end connections that send more.
 _PING_AFTER_S: Final = 330.0
-_PING_WITHIN_S: Final = 20.0
-_ALIVE: Final = b"\0\0alive\0"
 
 
 class H2Upstream(H2Transport):
@@ -38,7 +36,6 @@ class H2Upstream(H2Transport):
 
     __slots__ = (
         "_has_room_for",
-        "_ping_since_s",
         "_pool",
         "_unflushed",
         "address",
@@ -59,7 +56,6 @@ class H2Upstream(H2Transport):
         self.end_reason = errors.UPSTREAM_CLOSED
         self._has_room_for = 0  # until the peer has said how many
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # it has; or it is over
-        self._ping_since_s = 0.0
         self._unflushed: list[H2UpstreamStream] = []  # whose response has begun, and may be waiting for more
 
     # --- from the pool ---
@@ -99,18 +95,14 @@ class H2Upstream(H2Transport):
         )
 
     def data_received(self, data: bytes) -> None:
-        self.now_s = self.active_at_s = self._pool.now_s
-        self._ping_since_s = 0.0
-        self._outbox.begin()
-        try:
-            self.receive(data)
-            if self._unflushed:
-                unflushed, self._unflushed = self._unflushed, []
-                for stream in unflushed:
-                    if stream.exchange is not None:
-                        stream.exchange.flush()
-        finally:
-            self._outbox.end()
+        self.take(data, self._pool.now_s)
+
+    def on_taken(self) -> None:
+        if self._unflushed:
+            unflushed, self._unflushed = self._unflushed, []
+            for stream in unflushed:
+                if stream.exchange is not None:
+                    stream.exchange.flush()
 
     def eof_received(self) -> bool:
         self.is_going = True
@@ -216,12 +208,7 @@ class H2Upstream(H2Transport):
                 for stream in list(self.streams.values()):
                     if isinstance(stream, H2UpstreamStream):
                         stream.check_time(now_s, response_timeout_s)
-            if self._ping_since_s:
-                if now_s - self._ping_since_s > _PING_WITHIN_S:
-                    self._transport.abort()
-            elif quiet_s > _PING_AFTER_S:
-                self._ping_since_s = now_s
-                self.write_ping(_ALIVE)
+            self.check_alive(now_s, _PING_AFTER_S)
 
 
 class H2UpstreamStream(Stream):
@@ -252,10 +239,7 @@ class H2UpstreamStream(Stream):
             self.fail(errors.UPGRADE_REFUSED, NO_CODE)
             return
         self.is_local_ended = is_end = head.body == NO_BODY and not head.upgrade
-        connection.write_head(self, head.fields if head.is_http2 else request_fields(head), is_end=is_end)
-
-    def send_body(self, data: bytes) -> None:
-        self.write_body(data)
+        connection.write_head(self, request_fields(head), is_end=is_end)
 
     def send_end(self, end: End) -> None:
         self.write_end(end)
@@ -263,12 +247,6 @@ class H2UpstreamStream(Stream):
     def cancel(self) -> None:
         self.exchange = None
         self.reset(frames.CANCEL)
-
-    def pause_reading(self) -> None:
-        self.pause()
-
-    def resume_reading(self) -> None:
-        self.resume()
 
     # --- from the peer ---
 
@@ -282,15 +260,12 @@ class H2UpstreamStream(Stream):
         if self._upstream.address.is_failing:
             self._upstream.address.succeeded()
         self._upstream.is_proven = True
-        if head.body > 0:
-            self.body_left = head.body
-        elif head.body == UNTIL_END:
-            self.body_left = 0
+        self.expect(head.body)
         if exchange.head.upgrade and head.status < 300 and not is_end:
             self._is_tunnel = True
             head.status = 101
             head.body = UNTIL_CLOSE
-            self.body_left = -1
+            self.body_left = UNKNOWN_LENGTH
         exchange.response_head(head)
         if is_end:
             self.receive_end(END)

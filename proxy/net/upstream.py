@@ -68,7 +68,7 @@ class H1Upstream:
         self._request_ended = body == NO_BODY
         self._response_begun = False
         self.active_at_s = self._pool.now_s
-        self._transport.write(head_bytes(request_lines(head) if head.is_http2 else head.lines))
+        self._transport.write(head_bytes(request_lines(head)))
 
     def send_body(self, data: bytes) -> None:
         self.active_at_s = self._pool.now_s

@@ -2,8 +2,8 @@
 
 Spec: RFC 9113 sections 5.1 (states), 5.2 and 6.9 (flow control). Both directions hold back by themselves: what the
 peer's windows do not allow yet waits in `_queue`, and whoever gave it is told that the stream is full; what nobody
-wants yet (`pause`) waits in `_pending`, and as long as it does the peer gets no new window for it. So a slow reader
-stalls its own stream and no other.
+wants yet (`pause_reading`) waits in `_pending`, and as long as it does the peer gets no new window for it. So a slow
+reader stalls its own stream and no other.
 
 `net` derives a stream that asks and one that answers; they say what becomes of what arrives (`on_...`).
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.codec.events import END, End
+from proxy.codec.events import END, UNTIL_END, End
 from proxy.codec.translate import trailer_fields
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Stream:
 
     # --- sending ---
 
-    def write_body(self, data: bytes) -> None:
+    def send_body(self, data: bytes) -> None:
         connection = self.connection
         if self.is_closed or self.is_local_ended:
             return
@@ -189,16 +189,26 @@ class Stream:
         if self._pending_end is None or self.is_closed:
             return False
         self.is_local_ended = True
-        self._end = None
-        if self._queue is not None:
-            self._queue = None
-            self.connection.blocked.pop(self.stream_id, None)
+        self._drop_queue()
         if self._is_full:
             self._is_full = False
             self.on_free()
         return True
 
+    def _drop_queue(self) -> None:
+        self._end = None
+        if self._queue is not None:
+            self._queue = None
+            self.connection.blocked.pop(self.stream_id, None)
+
     # --- receiving ---
+
+    def expect(self, body: int) -> None:
+        """What the peer sends is framed so (`codec.events`)."""
+        if body > 0:
+            self.body_left = body
+        elif body == UNTIL_END:
+            self.body_left = 0
 
     def receive(self, data: bytes, length: int, *, is_end: bool) -> bool:
         """Data that came in a frame of this length. False: more or less than its content-length."""
@@ -251,10 +261,10 @@ class Stream:
         self.receive_window += self._owed
         self._owed = 0
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         self._pauses += 1
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         if not self._pauses:
             return
         self._pauses -= 1
@@ -285,8 +295,5 @@ class Stream:
         if not self.is_closed:
             self.is_closed = True
             self.connection.spare_window += self.window - STREAM_WINDOW
-        if self._queue is not None:
-            self._queue = None
-            self.connection.blocked.pop(self.stream_id, None)
-        self._end = self._pending_end = None
-        self._pending = None
+        self._drop_queue()
+        self._pending = self._pending_end = None
