@@ -95,23 +95,34 @@ class Counting(_Answering):
         self._transport.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
 
-async def _serve(mark: str, port: int, count_port: int) -> None:
-    response = (
-        f"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n"
-        f"Connection: keep-alive\r\nX-Origin: {mark}\r\n\r\n{BODY}"
-    ).encode()
-    loop = asyncio.get_running_loop()
-    counting = await loop.create_server(lambda: Counting(lambda: _Answering.served), "127.0.0.1", count_port)
-    # Last: who gets an answer here takes the origin for started.
-    answering = await loop.create_server(lambda: _Answering(response), "127.0.0.1", port, backlog=1024)
-    async with answering, counting:
-        await asyncio.Event().wait()
-
-
-if __name__ == "__main__":
+def run_origin(answering: Callable[[str], Callable[[], asyncio.BaseProtocol]], served: Callable[[], int]) -> None:
+    """The program of an origin. `answering` makes connections that answer with a mark, `served` counts the answers."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--mark", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--count-port", type=int, required=True)
     options = parser.parse_args()
-    uvloop.run(_serve(options.mark, options.port, options.count_port))
+    uvloop.run(_serve(answering(options.mark), served, options.port, options.count_port))
+
+
+async def _serve(
+    answering: Callable[[], asyncio.BaseProtocol], served: Callable[[], int], port: int, count_port: int
+) -> None:
+    loop = asyncio.get_running_loop()
+    counting_server = await loop.create_server(lambda: Counting(served), "127.0.0.1", count_port)
+    # Last: who gets an answer here takes the origin for started.
+    server = await loop.create_server(answering, "127.0.0.1", port, backlog=1024)
+    async with server, counting_server:
+        await asyncio.Event().wait()
+
+
+def _answering(mark: str) -> Callable[[], asyncio.BaseProtocol]:
+    response = (
+        f"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n"
+        f"Connection: keep-alive\r\nX-Origin: {mark}\r\n\r\n{BODY}"
+    ).encode()
+    return lambda: _Answering(response)
+
+
+if __name__ == "__main__":
+    run_origin(_answering, lambda: _Answering.served)

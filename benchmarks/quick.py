@@ -97,18 +97,18 @@ class _Plan:
                 target = self._start(kind, sandboxes)
             except (NotInstalled, ChildFailed) as why:
                 self.left_out[kind] = str(why)
-                _say(f"left out: {kind}: {why}")
+                report.say(f"left out: {kind}: {why}")
                 continue
             self._stack.callback(target.stop)
             self._targets[kind, sandboxes] = target
-            _say(f"started {kind}, {scenario(sandboxes)}, in {target.start_ms:.0f} ms")
+            report.say(f"started {kind}, {scenario(sandboxes)}, in {target.start_ms:.0f} ms")
 
     def measure_all(self) -> None:
         self._sizes()
         self._interleave("idle", _IDLE, self._idle, "start_ms")
         for target in self._targets.values():
             cpu_round(self._scene, target, True, self._load)
-        _say("warmed up")
+        report.say("warmed up")
         self._interleave("cpu", _CPU, cpu_round, "cpu_us")
         self._interleave("latency", _LATENCY, latency_round, "p50_us")
 
@@ -141,12 +141,8 @@ class _Plan:
             for target, point in points:
                 done = one(self._scene, target, point.tagged, self._load)
                 point.rounds.append(done)
-                _say(
+                report.say(
                     f"{measure} {number}/{self._rounds}  {point.target:8} {point.scenario:26}"
                     f"{done.values.get(shown, 0):10.1f} {shown}  {done.void or done.marked}"
                 )
         self.points += [point for _, point in points]
-
-
-def _say(text: str) -> None:
-    print(text.rstrip(), file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """A run as a table beside the bars that the project set itself, and as JSON (schema: README.md of this folder)."""
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -170,3 +171,8 @@ def bar_cells(each: Comparison, digits: int = 2) -> tuple[str, str]:
     value = _text(each.value, digits) if each.value else "-"
     unit = f" {each.unit}" if each.unit != "x envoy" else ""
     return value, f"<= {each.bar:g}{unit} {each.verdict}"
+
+
+def say(text: str) -> None:
+    """What a run tells meanwhile."""
+    print(text.rstrip(), file=sys.stderr, flush=True)

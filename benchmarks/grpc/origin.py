@@ -8,16 +8,13 @@ Frames and header blocks are those of a server of gRPC's core library (captured 
 indexed, `x-origin` is not. A peer that allows no dynamic table gets literals.
 """
 
-import argparse
 import asyncio
 import gc
 from collections import deque
 from collections.abc import Callable
 
-import uvloop
-
 from benchmarks.grpc import frames
-from benchmarks.origin import Counting
+from benchmarks.origin import run_origin
 
 MESSAGE = b"\x00\x00\x00\x00\x20" + b"Rachel's Floral Designs, 115,277"
 _HEAD = (b"content-type", b"application/grpc"), (b"grpc-accept-encoding", b"identity, deflate, gzip")
@@ -162,21 +159,11 @@ class Answering(frames.Peer):
         self.out.append(frames.frame(frames.HEADERS, flags, stream, block))
 
 
-async def _serve(mark: str, port: int, count_port: int) -> None:
+def _answering(mark: str) -> Callable[[], Answering]:
     blocks = Blocks(mark.encode())
-    loop = asyncio.get_running_loop()
-    counting = await loop.create_server(lambda: Counting(lambda: Answering.served), "127.0.0.1", count_port)
-    # Last: who gets an answer here takes the origin for started.
-    answering = await loop.create_server(lambda: Answering(blocks), "127.0.0.1", port, backlog=1024)
-    async with answering, counting:
-        await asyncio.Event().wait()
+    return lambda: Answering(blocks)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--mark", required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--count-port", type=int, required=True)
-    options = parser.parse_args()
     gc.freeze()
-    uvloop.run(_serve(options.mark, options.port, options.count_port))
+    run_origin(_answering, lambda: Answering.served)

@@ -108,14 +108,14 @@ class _Plan:
                 target = self._start(kind)
             except (NotInstalled, ChildFailed) as why:
                 self.left_out[kind] = str(why)
-                _say(f"left out: {kind}: {why}")
+                report.say(f"left out: {kind}: {why}")
                 continue
             self._stack.callback(target.stop)
             self._targets.append(target)
         for target in self._targets:
             for tagged in (False, True):
                 closed_round(self._scene, target, tagged, self._load)
-        _say("warmed up")
+        report.say("warmed up")
 
     def cpu(self, name: str, tags: Iterable[bool]) -> None:
         """Direct only tagged: it shows the limit of generator and origin."""
@@ -149,12 +149,8 @@ class _Plan:
                 done = one()
                 point.rounds.append(done)
                 busy = f"core busy {done.notes['busy']:4.0%}" if shown == "cpu_us" else ""
-                _say(
+                report.say(
                     f"{point.measure} {number}/{self._rounds}  {point.target:8} {point.scenario:20}"
                     f"{done.values.get(shown, 0):10.1f} {shown}  {busy}  {done.void or done.marked}"
                 )
         self.points += [point for point, _ in scenarios]
-
-
-def _say(text: str) -> None:
-    print(text.rstrip(), file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,17 +160,24 @@ HTTP1_RESPONSES = {
 }
 
 
+@contextlib.contextmanager
+def before_http1(folder: Path, origin: RawOrigin) -> Iterator[Peer]:
+    """A client, which acknowledges no settings, of a proxy before this origin."""
+    flags = ("--baseline-protocol", "http")
+    with (
+        running(origin),
+        run_proxy(folder, origin.port, flags=flags) as proxy,
+        connected(proxy.port, first=False) as peer,
+    ):
+        peer.acks_settings = False
+        yield peer
+
+
 @pytest.mark.parametrize("name", HTTP1_RESPONSES)
 def test_odd_responses_of_http1(tmp_path: Path, name: str) -> None:
     said, status = HTTP1_RESPONSES[name]
     origin = RawOrigin(says(said))
-    flags = ("--baseline-protocol", "http")
-    with (
-        running(origin),
-        run_proxy(tmp_path, origin.port, flags=flags) as proxy,
-        connected(proxy.port, first=False) as peer,
-    ):
-        peer.acks_settings = False
+    with before_http1(tmp_path, origin) as peer:
         peer.send(get(1))
         response = peer.over(1)
         assert (response.status, response.is_complete) == (status, True)
@@ -180,13 +188,7 @@ def test_odd_responses_of_http1(tmp_path: Path, name: str) -> None:
 
 def test_a_cut_response_of_http1_is_never_complete(tmp_path: Path) -> None:
     origin = RawOrigin(says(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"))
-    flags = ("--baseline-protocol", "http")
-    with (
-        running(origin),
-        run_proxy(tmp_path, origin.port, flags=flags) as proxy,
-        connected(proxy.port, first=False) as peer,
-    ):
-        peer.acks_settings = False
+    with before_http1(tmp_path, origin) as peer:
         peer.send(get(1))
         response = peer.over(1)
         assert (response.status, response.body, response.is_complete) == (200, b"half", False)
@@ -197,13 +199,7 @@ def test_a_cancelled_request_ends_its_connection(tmp_path: Path) -> None:
     """HTTP/1.1 has no other way to say so."""
     ended: list[bytes] = []
     origin = RawOrigin(lambda connection, head: ended.append(connection.recv(100)))
-    flags = ("--baseline-protocol", "http")
-    with (
-        running(origin),
-        run_proxy(tmp_path, origin.port, flags=flags) as proxy,
-        connected(proxy.port, first=False) as peer,
-    ):
-        peer.acks_settings = False
+    with before_http1(tmp_path, origin) as peer:
         peer.send(get(1))
         until(lambda: origin.received, "the request")
         peer.send(reset(1))
