@@ -27,7 +27,7 @@ _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(?:[/?].*)?")
 
 # RFC 9110 section 7.8: protocol-name [ "/" protocol-version ]
 _PROTOCOL: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
-_HTTP_PROTOCOL: Final = re.compile(rb"(?:|h2c?|(?:http|tls)(?:/.*)?)", re.IGNORECASE)
+HTTP_PROTOCOL: Final = re.compile(rb"(?:|h2c?|(?:http|tls)(?:/.*)?)", re.IGNORECASE)
 
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH"))
 _NOTHING_KNOWN: Final[dict[bytes, int]] = {}  # HTTP/1.0 reads `Connection` otherwise
@@ -258,7 +258,7 @@ class RequestReader(MessageReader):
         Spec: RFC 9110 section 7.8; HTTP/1.0 has no Upgrade.
         """
         wanted = [protocol.strip(b" \t") for protocol in value.split(b",")]
-        wanted = [protocol for protocol in wanted if not _HTTP_PROTOCOL.fullmatch(protocol)]
+        wanted = [protocol for protocol in wanted if not HTTP_PROTOCOL.fullmatch(protocol)]
         if not all(map(_PROTOCOL.fullmatch, wanted)):
             self._refuse(f"a malformed Upgrade: {value[:60]!r}")
         if wanted:

@@ -13,7 +13,7 @@ from typing import Final
 from proxy.codec import fields
 from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_END, End, RequestHead, ResponseHead
 from proxy.codec.fields import FieldKinds, FieldLine, content_length, is_dropped_trailer
-from proxy.codec.h1.request import HOST
+from proxy.codec.h1.request import HOST, HTTP_PROTOCOL
 
 # RFC 3986 section 3.1
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*")
@@ -119,6 +119,8 @@ class RequestHeads:
                 raise Malformed(":protocol without CONNECT, or no token")
             if is_end:
                 raise Malformed("an extended CONNECT that ends with its head")
+            if HTTP_PROTOCOL.fullmatch(protocol.value):
+                raise Malformed("a tunnel of HTTP, whose requests would all share this one's decision")
             head.upgrade = [protocol.value.lower()]
         elif not fields.TOKEN.fullmatch(head.method):
             raise Malformed("a method that is no token")

@@ -182,6 +182,14 @@ def test_an_extended_connect() -> None:
     assert (head.method, head.target, head.host, head.upgrade) == (b"CONNECT", b"/", b"a", [b"websocket"])
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "H2C", "h2", "http", "tls"])
+def test_a_tunnel_of_http_itself(protocol: str) -> None:
+    """As with HTTP/1.1's Upgrade: what goes through it would be routed by nobody."""
+    fields = with_value(":protocol", protocol, CONNECT)
+    with pytest.raises(Malformed):
+        RequestHeads().read(lines(*fields), is_end=False)
+
+
 def test_a_plain_connect_is_read() -> None:
     head = RequestHeads().read(lines((":method", "CONNECT"), (":authority", "a:443")), is_end=False)
     assert (head.method, head.host, head.upgrade) == (b"CONNECT", b"a:443", ())
