@@ -14,6 +14,7 @@ from proxy.codec import fields
 from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_END, End, RequestHead, ResponseHead
 from proxy.codec.fields import FieldKinds, FieldLine, content_length, is_dropped_trailer
 from proxy.codec.h1.request import HOST, HTTP_PROTOCOL
+from proxy.codec.h2.hpack import field_line
 
 # RFC 3986 section 3.1
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*")
@@ -99,6 +100,8 @@ class RequestHeads:
         if authority is None or authority is not self._good_authority or host is not None:
             self._check_authority(authority, host, is_grpc=head.is_grpc)
         head.host = authority.value if authority is not None else host.value if host is not None else b""
+        if host is not None:
+            self._leave_out_host(head, host, has_authority=authority is not None)
         if head.method == b"CONNECT" and protocol is None:
             if scheme is not None or path is not None:
                 raise Malformed("CONNECT with a scheme or a path")
@@ -143,6 +146,15 @@ class RequestHeads:
             raise Malformed(":authority and host differ")
         if is_plain:  # else it is good in calls alone
             self._good_authority = authority
+
+    def _leave_out_host(self, head: RequestHead, host: FieldLine, *, has_authority: bool) -> None:
+        """Section 8.3.1: who forwards sends `:authority`.
+
+        There are servers that end the connection, which others share, where a Host beside it is spelled otherwise.
+        """
+        head.fields = [line for line in head.fields if line is not host]
+        if not has_authority:
+            head.fields.insert(0, field_line(b":authority", host.value))
 
     def _check_path(self, head: RequestHead) -> None:
         """Section 8.3.1, RFC 9112 section 3.2: as in HTTP/1.1 there are no blanks, 8-bit characters and fragments."""
