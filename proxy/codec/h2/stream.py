@@ -164,7 +164,10 @@ class Stream:
         if self._queue is not None:
             self._end = end
             return
-        if self.is_closed or self.is_local_ended:
+        if self.is_closed:
+            return
+        if self.is_local_ended:
+            self.on_sent()  # a tunnel whose other direction is over as well
             return
         self.is_local_ended = True
         connection = self.connection

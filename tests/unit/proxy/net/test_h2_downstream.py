@@ -290,6 +290,18 @@ def test_the_upstream_ends_a_tunnel_first() -> None:
     down.assert_nothing_is_left()
 
 
+def test_a_tunnel_whose_upstream_says_all_and_goes() -> None:
+    """The caller is told; else it would send on, to nobody."""
+    down = tunnel()
+    down.up.exchange.response_end(END)
+    assert down.peer.take() == ["DATA 1 end ''"]
+    down.up.has_request = False
+    down.up.exchange.upstream_failed(errors.UPSTREAM_CLOSED)
+    assert down.peer.take() == ["RST 1 NO_ERROR"]
+    assert down.metrics.tunnels == 0
+    down.assert_nothing_is_left()
+
+
 # --- time ----------------------------------------------------------------------------------------------------------
 
 
