@@ -112,14 +112,17 @@ def response_lines(head: ResponseHead, request: RequestHead) -> list[bytes]:
         key = _websocket_key(request)
         if key:
             lines.append(b"Sec-WebSocket-Accept: " + websocket_accept(key))
-        return lines + [field.name + b": " + field.value for field in head.fields if field.name[:1] != b":"]
+        named = [field for field in head.fields if field.name[:1] != b":" and field.name != b"content-length"]
+        return lines + [field.name + b": " + field.value for field in named]
     lines = [b"HTTP/1.1 %d %b" % (status, PHRASES.get(status, b""))]
     has_length = False
     for field in head.fields:
+        if field.name == b"content-length":
+            if status < 200 or status == 204:
+                continue  # RFC 9110 section 8.6: a peer that believes it would wait for a body
+            has_length = True
         if field.name[:1] != b":":
             lines.append(field.name + b": " + field.value)
-            if field.name == b"content-length":
-                has_length = True
     if head.body == CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
     elif head.body == NO_BODY and not has_length and request.method != b"HEAD" and status not in _WITHOUT_BODY:
