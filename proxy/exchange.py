@@ -29,7 +29,7 @@ from typing import Final
 from proxy import errors
 from proxy.answers import decision_field, grpc_head, grpc_lines, grpc_timeout_s, own_head
 from proxy.codec.edits import append_forwarded, set_host, set_one_line
-from proxy.codec.events import END, NO_BODY, End, Prepared, RequestHead, ResponseHead
+from proxy.codec.events import END, NO_BODY, End, Prepared, RequestHead, ResponseHead, add_piece
 from proxy.errors import Reason, Side
 from proxy.routing.baggage import joined_lines
 from proxy.routing.decision import AS_IT_CAME, HTTP2, Decision, decision_text
@@ -182,7 +182,7 @@ class Exchange:
             self._replay_bytes = _TOO_LONG
             self._replay = []
         else:
-            self._replay.append(data)
+            add_piece(self._replay, data)
 
     def request_end(self, end: End) -> None:
         self.request_ended = True
@@ -204,6 +204,8 @@ class Exchange:
             self._refuse_upgrade()
             return
         self._status = status
+        if self._replay:
+            self._replay = []
         self._grpc_status = head.grpc_status if head.grpc_status >= 0 else _GRPC_UNKNOWN
         if self._port.decision_field:
             head.append(self._decision_field())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.codec.events import END, UNTIL_END, End
+from proxy.codec.events import END, UNTIL_END, End, add_piece
 from proxy.codec.translate import trailer_fields
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Stream:
             self._offset = 0
             connection.blocked[self.stream_id] = self
         else:
-            self._queue.append(data)
+            add_piece(self._queue, data)
         while self.write_one():
             pass
         self._tell_full()
@@ -226,7 +226,7 @@ class Stream:
             if self._pauses or self._pending is not None:
                 if self._pending is None:
                     self._pending = []
-                self._pending.append(data)
+                add_piece(self._pending, data)
             else:
                 self._owed += len(data)
                 self.on_body(data)

@@ -335,6 +335,32 @@ def test_the_end_waits_too() -> None:
     assert (down.up.body, down.up.is_request_complete) == (b"xy", True)
 
 
+def test_small_pieces_that_wait_are_put_together() -> None:
+    """Each would take as much memory as fifty bytes by itself, and there may be thirty thousand in a window."""
+    pieces: list[int] = []
+    down = uploading()
+    down.up.exchange.upstream_is_full()
+    down.send(*[data(1, b"xy")] * 2000)
+    down.up.on_body = lambda: pieces.append(len(down.up.body))
+    down.up.exchange.upstream_is_free()
+    assert (len(down.up.body), len(pieces)) == (4000, 4)
+
+
+def test_small_pieces_that_cannot_be_sent_are_put_together() -> None:
+    down = answering((4, 0))
+    for _ in range(2000):
+        down.up.exchange.response_body(b"xy")
+    assert [line for line in down.send(window(1, 4000)) if "DATA" in line] == ["DATA 1 1024"] * 3 + ["DATA 1 928"]
+
+
+def test_small_pieces_that_may_be_sent_again_are_put_together() -> None:
+    up = H2UpstreamScript()
+    script = up.request(http2_head(method="POST", end=False))
+    for _ in range(2000):
+        script.request_body(b"xy")
+    assert len(script.exchange._replay) == 4
+
+
 def test_trailers_wait_too() -> None:
     down = H2DownstreamScript()
     down.send(request(1, method="POST", end=False))
