@@ -14,6 +14,7 @@ from proxy.codec.h2.connection import GOOD, TOO_LARGE
 from proxy.codec.h2.frames import ConnectionFault
 from proxy.codec.h2.heads import Malformed, RequestHeads, end_of, is_grpc
 from proxy.codec.h2.hpack import Decoder
+from proxy.codec.h2.output import MAX_UNREAD
 from proxy.codec.h2.stream import STREAM_WINDOW, Stream
 from proxy.codec.translate import response_fields
 from proxy.errors import Reason
@@ -24,8 +25,6 @@ from proxy.routing.decision import decision_text
 from proxy.sides import NO_CODE, Port
 
 _LINGER_S: Final = 2.0
-# Answers without a body need no window: of those that a caller does not read so many bytes may wait, while it asks on.
-_MAX_UNREAD: Final = 4194304
 # A caller that is silent while it waits for answers is asked whether it is still there.
 _PING_AFTER_S: Final = 30.0
 _DRAINING: Final = b"draining"
@@ -94,7 +93,7 @@ class H2Downstream(H2Transport):
     # --- from the peer ---
 
     def on_request(self, stream_id: int, fields: list[FieldLine], state: int, *, is_end: bool) -> None:
-        if self.unread > _MAX_UNREAD:
+        if self.unread > MAX_UNREAD:
             raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "answers that are not read")
         if stream_id > self._final_id:
             self.note_reset(stream_id)  # section 6.8: the GOAWAY told that it would not be served

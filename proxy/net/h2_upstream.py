@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from proxy.net.pool import Pool
 
 _STREAMS_AT_MOST: Final = 1000
+# Of heads, that a peer does not read: then others get the next ones.
+_UNREAD_AT_MOST: Final = 65536
 # Stream ids are used up one day; the connection is left before.
 _LAST_ID: Final = 2**30
 # gRPC servers allow a ping in five minutes where nothing else moves, and end connections that send more.
@@ -62,7 +64,12 @@ class H2Upstream(H2Transport):
 
     @property
     def has_room(self) -> bool:
-        return not self.is_going and len(self.streams) < self._has_room_for and self.next_id < _LAST_ID
+        return (
+            not self.is_going
+            and len(self.streams) < self._has_room_for
+            and self.unread < _UNREAD_AT_MOST
+            and self.next_id < _LAST_ID
+        )
 
     def open(self) -> H2UpstreamStream:
         """A stream that has no number before its head is sent."""

@@ -25,6 +25,8 @@ _BUDGET: Final = 20000
 _BUDGET_PER_S: Final = 2000
 _ANSWER_WORTH: Final = 5
 _DATA_WORTH: Final = 3  # the peer may answer with two window updates
+# Of what is said without a window (heads, acknowledgements, resets) so much may wait for a peer that does not read.
+MAX_UNREAD: Final = 4194304
 
 
 class Output:
@@ -50,7 +52,7 @@ class Output:
         self.send_window = frames.DEFAULT_WINDOW
         self.max_frame_bytes = frames.MAX_FRAME_BYTES  # that we may send
         self.is_full = False  # the transport takes no more
-        self.unread = 0  # bytes of heads that were written all the same; bodies wait
+        self.unread = 0  # bytes that were written all the same; bodies wait
         self.blocked: dict[int, Stream] = {}  # streams with a queue, longest first
         self.out: list[bytes] = []
         self.turn = 0
@@ -63,6 +65,8 @@ class Output:
 
     def _spend(self, cost: int) -> None:
         self._budget -= cost
+        if self.unread > MAX_UNREAD:
+            raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "frames that are not read, and more that ask for them")
         if self._budget < 0:
             raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
 
@@ -80,6 +84,8 @@ class Output:
     def _emit(self, data: bytes) -> None:
         if not self.out:
             self.on_output()
+        if self.is_full:
+            self.unread += len(data)
         self.out.append(data)
 
     def take_output(self) -> bytes:

@@ -81,6 +81,17 @@ def test_the_caller_gives_up() -> None:
     up.assert_nothing_is_left()
 
 
+def test_a_peer_that_does_not_read_gets_no_more_requests() -> None:
+    up = H2UpstreamScript()
+    up.transport.fill()
+    for _ in range(8):
+        assert up.upstream.has_room
+        up.request(http2_head(("x", "y" * 8192)))
+    assert not up.upstream.has_room
+    up.transport.read_all()
+    assert up.upstream.has_room
+
+
 # --- responses in --------------------------------------------------------------------------------------------------
 
 RESPONSES = [

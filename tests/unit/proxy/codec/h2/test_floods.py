@@ -132,6 +132,28 @@ def test_a_peer_that_does_not_read_gets_none() -> None:
     assert count(down, ping(), BUDGET) == 10 - START
 
 
+def test_what_is_earned_buys_no_unread_answers() -> None:
+    """Data for a stream that is reset earns what pings cost; of a peer that reads nothing, their answers would be kept
+    without end."""
+    down = H2DownstreamScript()
+    down.send(request(1, ("connection", "x"), end=False))
+    down.transport.fill()
+    pair = data(1, b"x") + ping()
+    assert count(down, pair * 100, 10000) == pytest.approx(4194304 / 1700, rel=0.01)
+    assert down.transport.ending != "open"
+
+
+def test_what_is_read_is_not_counted() -> None:
+    down = H2DownstreamScript()
+    down.send(request(1, ("connection", "x"), end=False))
+    pair = data(1, b"x") + ping()
+    for _ in range(10):
+        down.transport.fill()
+        assert count(down, pair * 100, 1000) == 1000
+        down.transport.read_all()
+        down.peer.take()
+
+
 def test_honest_traffic_earns_it() -> None:
     """Each piece of an answer may be met by two window updates and a ping, without end."""
     down = H2DownstreamScript()
