@@ -212,7 +212,7 @@ class H1Downstream:
         return str(name[0]).encode() if name else b"unknown"
 
     def send_interim(self, head: ResponseHead) -> None:
-        if not self._is_http10:
+        if not self._is_http10 and not self._is_full:  # an upstream may send any number, and HTTP/2 holds no heads back
             self._transport.write(head_bytes(self._lines(head)))
 
     def _lines(self, head: ResponseHead) -> list[bytes]:

@@ -25,6 +25,8 @@ from proxy.routing.decision import decision_text
 from proxy.sides import NO_CODE, Port
 
 _LINGER_S: Final = 2.0
+# Interim answers need no window, and an upstream may send any number: beyond this they do without.
+_INTERIM_UNREAD: Final = 65536
 # A caller that is silent while it waits for answers is asked whether it is still there.
 _PING_AFTER_S: Final = 30.0
 _DRAINING: Final = b"draining"
@@ -281,6 +283,8 @@ class H2DownstreamStream(Stream):
         return self._downstream.peer
 
     def send_interim(self, head: ResponseHead) -> None:
+        if self.connection.unread > _INTERIM_UNREAD:
+            return
         self.connection.write_head(self, response_fields(head), is_end=False)
 
     def send_head(self, head: ResponseHead, *, is_last: bool = False) -> None:

@@ -159,6 +159,17 @@ def test_interim_heads(down: DownstreamScript, version: str, sent: bool) -> None
     assert down.take_status() == 200
 
 
+def test_interim_heads_that_are_not_read(down: DownstreamScript) -> None:
+    """An HTTP/2 upstream, whose heads nothing holds back, may send any number."""
+    down.receive(get())
+    down.transport.fill()
+    down.up.head(0, status=103)
+    assert down.transport.writes == []
+    down.transport.read_all()
+    down.up.head(0, status=103)
+    assert down.take_status() == 103
+
+
 # --- the peer ends its side ----------------------------------------------------------------------------------------
 
 

@@ -118,6 +118,20 @@ def test_interim_heads() -> None:
     ]
 
 
+def test_interim_heads_that_are_not_read() -> None:
+    """They need no window, so those are left out that nobody reads."""
+    down = H2DownstreamScript()
+    down.send(request(1))
+    down.transport.fill()
+    for _ in range(1000):
+        down.up.exchange.response_head(http2_response(("link", "x" * 1000), status=103))
+    assert 60 < len(down.peer.take()) < 70
+    down.transport.read_all()
+    down.up.exchange.response_head(http2_response(("link", "b"), status=103))
+    down.up.answer(b"")
+    assert down.peer.take() == ["HEADERS 1 :status=103 link=b", "HEADERS 1 end :status=200 content-length=0"]
+
+
 def test_head_requests() -> None:
     down = H2DownstreamScript()
     down.send(request(1, method="HEAD"))
