@@ -180,7 +180,7 @@ def _fields(lines: list[bytes], is_opening: bool) -> list[FieldLine]:
     fields: list[FieldLine] = []
     for line in lines[1:]:
         field = _field(line)
-        if field.name not in _NOT_IN_HTTP2 and not (is_opening and field.name in _OF_AN_OPENING):
+        if field.name not in _NOT_IN_HTTP2 and not (is_opening and field.name in _NOT_IN_AN_OPENING):
             fields.append(field)
     return fields
 

@@ -238,6 +238,8 @@ class H2UpstreamStream(Stream):
         connection = self._upstream
         self.exchange = exchange
         self.active_at_s = self._upstream._pool.now_s  # the connection's: only what comes says that the peer is there
+        if head.upgrade and head.body != NO_BODY:
+            head.upgrade = ()  # a tunnel has no body; the server may take the request as any other
         self.stream_id = connection.next_id
         connection.next_id += 2
         connection.streams[self.stream_id] = self

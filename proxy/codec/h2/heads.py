@@ -125,6 +125,8 @@ class RequestHeads:
             if HTTP_PROTOCOL.fullmatch(protocol.value):
                 raise Malformed("a tunnel of HTTP, whose requests would all share this one's decision")
             head.upgrade = [protocol.value.lower()]
+            if length is not None:  # of what? A tunnel's bytes are no content, and some servers count them
+                head.fields = [line for line in head.fields if line is not length]
         elif not fields.TOKEN.fullmatch(head.method):
             raise Malformed("a method that is no token")
         else:

@@ -92,6 +92,24 @@ def test_a_peer_that_does_not_read_gets_no_more_requests() -> None:
     assert up.upstream.has_room
 
 
+def test_an_upgrade_with_a_body_is_a_request() -> None:
+    """A tunnel has none: it would be the first of its bytes."""
+    up = H2UpstreamScript(hello=CONNECTS)
+    script = up.request(request_head("Connection: Upgrade", "Upgrade: x", "Content-Length: 2", method="POST"))
+    script.request_body(b"ab")
+    script.request_end()
+    assert up.peer.take() == [GET.replace(" end", "").replace("GET", "POST") + " content-length=2", "DATA 1 end 'ab'"]
+    up.send(response(1, end=True))
+    assert answered(script) == (200, "no_key")
+
+
+def test_a_tunnel_has_no_length() -> None:
+    up = H2UpstreamScript(hello=CONNECTS)
+    up.request(request_head("Connection: Upgrade", "Upgrade: websocket", "Content-Length: 0"))
+    up.request(connect_head("websocket", ("content-length", "5")))
+    assert ["content-length" in line for line in up.peer.take()] == [False, False]
+
+
 # --- responses in --------------------------------------------------------------------------------------------------
 
 RESPONSES = [
