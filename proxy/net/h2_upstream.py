@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _STREAMS_AT_MOST: Final = 1000
 # Of heads, that a peer does not read: then others get the next ones.
 _UNREAD_AT_MOST: Final = 65536
+# Servers end a connection on which many streams are reset (nghttp2: 1,000, then 33 a second), and with it what others
+# wait for. So that no caller can bring that about alone, a connection is left to its streams when so many were.
+_CANCELS_AT_MOST: Final = 300
 # Stream ids are used up one day; the connection is left before.
 _LAST_ID: Final = 2**30
 # gRPC servers allow a ping in five minutes where nothing else moves, and end connections that send more.
@@ -37,6 +40,7 @@ class H2Upstream(H2Transport):
     """The connection."""
 
     __slots__ = (
+        "_cancels",
         "_has_room_for",
         "_pool",
         "_unflushed",
@@ -58,6 +62,7 @@ class H2Upstream(H2Transport):
         self.end_reason = errors.UPSTREAM_CLOSED
         self._has_room_for = 0  # until the peer has said how many
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # it has; or it is over
+        self._cancels = 0
         self._unflushed: list[H2UpstreamStream] = []  # whose response has begun, and may be waiting for more
 
     # --- from the pool ---
@@ -187,6 +192,12 @@ class H2Upstream(H2Transport):
         """The peer takes no more streams than it has now, whatever it announced; for a second that is believed."""
         self._has_room_for = min(self._has_room_for, max(1, len(self.streams)))
 
+    def cancelled_stream(self) -> None:
+        """One of its callers gave up."""
+        self._cancels += 1
+        if self._cancels >= _CANCELS_AT_MOST and not self.is_going:
+            self.close()
+
     def _end_streams(self, reason: Reason) -> None:
         """All but those whose response came whole, and waits for a slow downstream."""
         for stream in list(self.streams.values()):
@@ -256,6 +267,7 @@ class H2UpstreamStream(Stream):
     def cancel(self) -> None:
         self.exchange = None
         self.reset(frames.CANCEL)
+        self._upstream.cancelled_stream()
 
     # --- from the peer ---
 

@@ -110,6 +110,20 @@ def test_a_tunnel_has_no_length() -> None:
     assert ["content-length" in line for line in up.peer.take()] == [False, False]
 
 
+def test_who_cancels_much_ends_nobody_elses_request() -> None:
+    """Servers end connections with many resets; before that others get a new one."""
+    up = H2UpstreamScript()
+    neighbour = up.request()
+    for _ in range(300):
+        assert up.upstream.has_room
+        up.request().exchange.downstream_failed()
+    assert not up.upstream.has_room
+    assert up.peer.take()[-1] == "GOAWAY 0 NO_ERROR"
+    up.send(response(1, end=True))
+    assert answered(neighbour) == (200, "no_key")
+    assert up.transport.ending == "close"
+
+
 # --- responses in --------------------------------------------------------------------------------------------------
 
 RESPONSES = [
