@@ -139,6 +139,7 @@ class Stream:
         room = min(self.send_window, connection.send_window, connection.max_frame_bytes)
         if room <= 0:
             return False
+        self.active_at_s = connection.now_s
         data, start = queue[0], self._offset
         if len(data) - start <= room:
             self._offset = 0

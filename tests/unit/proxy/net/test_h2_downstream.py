@@ -402,6 +402,18 @@ def test_a_grpc_stream_may_be_silent_for_longer() -> None:
     assert not down.h2.streams
 
 
+def test_an_answer_that_is_read_slowly() -> None:
+    down = H2DownstreamScript()
+    down.send(settings((4, 0)), request(1))
+    down.up.answer()
+    for _ in range(2):
+        down.wait(20)
+        down.send(ping(b"\0\0alive\0", ack=True))
+        assert down.h2.streams
+        assert "RST 1 CANCEL" not in down.send(window(1, 1))
+    down.assert_nothing_is_left()
+
+
 def test_an_answer_that_is_not_read() -> None:
     down = H2DownstreamScript()
     down.send(settings((4, 0)), request(1))
