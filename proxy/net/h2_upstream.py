@@ -30,6 +30,10 @@ _UNREAD_AT_MOST: Final = 65536
 # Servers end a connection on which many streams are reset (nghttp2: 1,000, then 33 a second), and with it what others
 # wait for. So that no caller can bring that about alone, a connection is left to its streams when so many were.
 _CANCELS_AT_MOST: Final = 300
+# Who takes heads of more than this is not asked whether this one is.
+_MAX_LIST_BYTES: Final = 1 << 20
+# RFC 9113 section 6.5.2: what a field counts beside its name and value.
+_FIELD_BYTES: Final = 32
 # Stream ids are used up one day; the connection is left before.
 _LAST_ID: Final = 2**30
 # gRPC servers allow a ping in five minutes where nothing else moves, and end connections that send more.
@@ -258,8 +262,14 @@ class H2UpstreamStream(Stream):
             connection.forget(self)
             self.fail(errors.UPGRADE_REFUSED, NO_CODE)
             return
+        fields = request_fields(head)
+        if connection.max_list_bytes < _MAX_LIST_BYTES and _list_bytes(fields) > connection.max_list_bytes:
+            # There are servers that end the connection for that (Netty's, grpc-java's), and others share it.
+            connection.forget(self)
+            self.fail(errors.HEAD_TOO_LARGE, NO_CODE)
+            return
         self.is_local_ended = is_end = head.body == NO_BODY and not head.upgrade
-        connection.write_head(self, request_fields(head), is_end=is_end)
+        connection.write_head(self, fields, is_end=is_end)
 
     def send_end(self, end: End) -> None:
         self.write_end(end)
@@ -353,3 +363,10 @@ class H2UpstreamStream(Stream):
         if now_s - self.active_at_s > response_timeout_s:
             self.reset(frames.CANCEL)
             self.fail(errors.UPSTREAM_TIMEOUT, NO_CODE)
+
+
+def _list_bytes(fields: list[FieldLine]) -> int:
+    size = len(fields) * _FIELD_BYTES
+    for field in fields:
+        size += len(field.name) + len(field.value)
+    return size

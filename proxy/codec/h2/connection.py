@@ -54,6 +54,7 @@ class Connection(Output):
         "is_broken",
         "is_going",
         "last_peer_id",
+        "max_list_bytes",
         "max_peer_streams",
         "next_id",
         "now_s",
@@ -80,6 +81,7 @@ class Connection(Output):
         self.spare_window = _SPARE_WINDOW
         self.initial_send_window = frames.DEFAULT_WINDOW
         self.max_peer_streams = -1  # that we may open; -1: not known yet
+        self.max_list_bytes = frames.MAX_WINDOW  # of a head, as section 6.5.2 counts it, that the peer takes
         self.extends_connect = False  # RFC 8441: the peer takes extended CONNECT
         self.streams: dict[int, Stream] = {}
         self.next_id = 2 if is_server else 1
@@ -335,6 +337,8 @@ class Connection(Output):
                 raise ConnectionFault(frames.PROTOCOL_ERROR, f"ENABLE_PUSH of {value}")
         elif number == frames.SETTINGS_MAX_CONCURRENT_STREAMS:
             self.max_peer_streams = value
+        elif number == frames.SETTINGS_MAX_HEADER_LIST_SIZE:
+            self.max_list_bytes = value
         elif number == frames.SETTINGS_MAX_FRAME_SIZE:
             if not frames.MAX_FRAME_BYTES <= value <= frames.LARGEST_FRAME_BYTES:
                 raise ConnectionFault(frames.PROTOCOL_ERROR, f"a maximum frame size of {value}")

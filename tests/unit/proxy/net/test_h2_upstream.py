@@ -124,6 +124,21 @@ def test_who_cancels_much_ends_nobody_elses_request() -> None:
     assert up.transport.ending == "close"
 
 
+@pytest.mark.parametrize(("size", "status"), [(9, 200), (10, 431)])
+def test_a_head_over_the_peers_limit_is_not_sent(size: int, status: int) -> None:
+    """Netty, and so grpc-java, ends the connection for one, which others share."""
+    pairs = [(":method", "GET"), (":scheme", "http"), (":authority", "location"), (":path", "/")]
+    limit = sum(len(name) + len(value) + 32 for name, value in pairs) + 1 + 9 + 32
+    up = H2UpstreamScript(hello=settings((6, limit)))
+    neighbour = up.request()
+    script = up.request(http2_head(("x", "y" * size)))
+    if size < 10:
+        up.send(response(3, end=True))
+    assert answered(script)[0] == status
+    up.send(response(1, end=True))
+    assert answered(neighbour) == (200, "no_key")
+
+
 # --- responses in --------------------------------------------------------------------------------------------------
 
 RESPONSES = [
