@@ -46,6 +46,7 @@ class H2Upstream(H2Transport):
     __slots__ = (
         "_cancels",
         "_has_room_for",
+        "_is_stuck",
         "_pool",
         "_unflushed",
         "address",
@@ -67,6 +68,7 @@ class H2Upstream(H2Transport):
         self._has_room_for = 0  # until the peer has said how many
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # it has; or it is over
         self._cancels = 0
+        self._is_stuck = False  # its window was shut a moment ago: some handler does not read what others wait behind
         self._unflushed: list[H2UpstreamStream] = []  # whose response has begun, and may be waiting for more
 
     # --- from the pool ---
@@ -77,6 +79,7 @@ class H2Upstream(H2Transport):
             not self.is_going
             and len(self.streams) < self._has_room_for
             and self.unread < _UNREAD_AT_MOST
+            and (self.send_window > 0 or not self._is_stuck)
             and self.next_id < _LAST_ID
         )
 
@@ -216,6 +219,7 @@ class H2Upstream(H2Transport):
         """Called about once a second."""
         self.now_s = now_s
         self.fill_budget()
+        self._is_stuck = self.send_window <= 0
         if self.ready.done():
             self._has_room_for = min(self.max_peer_streams, _STREAMS_AT_MOST)  # after a refusal, as announced again
         quiet_s = now_s - self.active_at_s

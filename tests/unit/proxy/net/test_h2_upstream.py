@@ -139,6 +139,18 @@ def test_a_head_over_the_peers_limit_is_not_sent(size: int, status: int) -> None
     assert answered(neighbour) == (200, "no_key")
 
 
+def test_a_window_that_stays_shut_holds_up_no_new_requests() -> None:
+    """Many servers give the connection's window back only when a handler reads: one that does not stops all bodies."""
+    up = H2UpstreamScript(hello=settings((4, 100_000)))
+    script = up.request(http2_head(method="POST", end=False))
+    script.request_body(b"x" * 65536)
+    assert up.upstream.has_room, "it may open in no time"
+    up.wait(1)
+    assert not up.upstream.has_room
+    up.send(window(0, 10))
+    assert up.upstream.has_room
+
+
 # --- responses in --------------------------------------------------------------------------------------------------
 
 RESPONSES = [
