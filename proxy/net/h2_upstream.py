@@ -97,6 +97,14 @@ class H2Upstream(H2Transport):
         if not self.streams:
             self.close_written()
 
+    def leave(self) -> None:
+        """No table names its address any more. Who waits for a connection that is just being made keeps the table that
+        led there, and is served by it alone; it ends when all those are done, or when it was idle for long."""
+        if self.next_id > 1:
+            self.close()
+        else:
+            self._pool.forget_shared(self)
+
     def abort(self) -> None:
         """It does not speak."""
         self._transport.abort()

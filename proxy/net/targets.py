@@ -94,7 +94,7 @@ class Address:
         while self.idle:
             self.idle.pop().close()
         for connection in list(self.shared):
-            connection.close()
+            connection.leave()
 
 
 class Target:

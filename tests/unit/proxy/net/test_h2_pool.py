@@ -171,6 +171,24 @@ def test_connections_to_endpoints_that_are_gone(pool: Pool, loop: FakeLoop) -> N
     assert (script.exchange.is_over, loop.transports[0].ending) == (True, "close")
 
 
+def test_a_table_that_changes_under_those_who_wait(pool: Pool, loop: FakeLoop) -> None:
+    """They keep the table that led there: the connection that is being made serves them, and nobody else."""
+    scripts = [request(pool, loop), request(pool, loop)]
+    (peer,) = peers(loop)
+    peer.take()
+    pool.keep_only([SANDBOX])
+    assert loop.transports[0].ending != "close"
+    assert opened(peer.send(settings())) == 2
+    assert pool.take([BASELINE], is_http2=True) is None
+    for stream, script in zip((1, 3), scripts, strict=True):
+        assert loop.transports[0].ending != "close"
+        peer.send(response(stream, end=True))
+        loop.settle()
+        assert script.down.head is not None
+        assert script.down.head.status == 200
+    assert loop.transports[0].ending == "close"
+
+
 def test_load_counts_streams(pool: Pool, loop: FakeLoop) -> None:
     for _ in range(3):
         request(pool, loop)
