@@ -45,6 +45,9 @@ class Asked:
     upload: bytes = b""
     body: bytes = b""  # of the answer
     baggage: str = ""
+    version: str = "1.1"
+    fields: list[tuple[str, str]] = field(default_factory=list)  # in HTTP/2
+    is_grpc: bool = False
     start_s: float = 0.0
 
     @property

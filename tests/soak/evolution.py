@@ -102,10 +102,13 @@ class Evolution:
         self._listed_gone_routes.discard(key)
         chance = self._rng.random()
         places = () if chance < 0.1 else self._some_places()
-        self._routes[key] = Route(f"sandbox-{self._sandboxes}", places, is_mapped=not 0.1 < chance < 0.17)
+        self._routes[key] = Route(f"sandbox-{self._sandboxes}", places, not 0.1 < chance < 0.17, self._protocol())
 
     def _some_places(self) -> tuple[str, ...]:
         return tuple(self._rng.sample(self._places, 2 if self._rng.random() < 0.25 else 1))
+
+    def _protocol(self) -> str:
+        return self._rng.choice(["", "", "", "http", "http2", "grpc"])
 
     def _routed(self) -> list[str]:
         return [key for key in self._routes if key not in (SWING_KEY, self.calm_key)]
@@ -135,7 +138,7 @@ class Evolution:
         old = self._routes[key]
         chance = self._rng.random()
         places = () if chance < 0.12 else self._some_places()
-        self._routes[key] = Route(old.sandbox, places, is_mapped=chance < 0.95)
+        self._routes[key] = Route(old.sandbox, places, chance < 0.95, self._protocol())
 
     def _change_lists(self) -> None:
         self._listed_gone ^= {self._rng.choice(GONE_KEYS)}
@@ -196,8 +199,10 @@ class Evolution:
     def _route(self, key: str, route: Route, workload: str = WORKLOAD) -> dict[str, object]:
         hosts = [dict(zip(("host", "port"), self._addresses[place], strict=True)) for place in route.places]
         port = PORT if route.is_mapped else PORT + 1
-        mappings = [{"port": port, "destinations": hosts}]
-        return {"routingKey": key, "sandbox": route.sandbox, "baseline": _workload(workload), "mappings": mappings}
+        mapping: dict[str, object] = {"port": port, "destinations": hosts}
+        if route.protocol:
+            mapping["appProtocol"] = route.protocol
+        return {"routingKey": key, "sandbox": route.sandbox, "baseline": _workload(workload), "mappings": [mapping]}
 
     def _text(self, document: dict[str, object]) -> str:
         if self._rng.random() < 0.5:

@@ -3,7 +3,7 @@
     An answer of a place      what a table in force made of the request: the place, the decision that says so, the whole
                               body with the request's own id, over a connection no older than the place's last absence
     An answer of the proxy    what a table in force refuses, or the failure of a place that was ill meanwhile
-    A part of an answer       only from a place that was ill meanwhile
+    A part of an answer       only from a place that was ill meanwhile; a gRPC call's has a status, or is a reset
     Nothing                   never
 
 "Unreachable" takes every destination of one table's route to have been ill. What may not be sent twice was not.
@@ -17,27 +17,17 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tests.soak.asking import Asked, sum_of
+from tests.soak.books import Books
 from tests.soak.history import History
 from tests.soak.model import BASELINE, Outcome
 from tests.soak.peer import Got
-from tests.soak.places import Books, Place
+from tests.soak.places import Place
+from tests.soak.statuses import FAILURES, REFUSALS, fault_of_end, fault_of_status, status_of
 
 _KEPT_VIOLATIONS = 5
 _PROXY_STATUS = re.compile(r'pointsman; error=([a-z_]+); details="([a-z_]+)(?:: (.*))?"')
-# README, "When something fails"
-_FAILURES = {
-    ("sandbox_unreachable", 503): "connection_refused",
-    ("sandbox_unreachable", 504): "connection_timeout",
-    ("baseline_unreachable", 503): "connection_refused",
-    ("baseline_unreachable", 504): "connection_timeout",
-    ("upstream_closed", 502): "connection_terminated",
-    ("upstream_invalid", 502): "http_protocol_error",
-}
-_REFUSALS = {
-    424: "http_request_denied",
-    ("no_destination", 503): "destination_unavailable",
-    ("port_not_mapped", 503): "destination_not_found",
-}
+# What of a request's body the proxy keeps for another try (README, "What is forwarded").
+_REPLAYED_BYTES = 65536
 
 
 class Judge:
@@ -145,7 +135,12 @@ class Judge:
             return f"the place saw the baggage {record.baggage!r} instead of {asked.baggage!r}"
         if got.value(b"x-upload") not in ("", sum_of(asked.upload)):
             return "the place saw another body of the request"
-        if got.status == 200 and not got.is_whole:
+        if not any(place in each.places and (each.version or asked.version) == record.version for each in outcomes):
+            return f"it went to {place} in HTTP/{record.version}"
+        is_cut, fault = fault_of_end(got, asked)
+        if fault:
+            return fault
+        if got.status == 200 and is_cut:
             self.outcomes["a part, cut off"] += 1
             return (
                 ""
@@ -164,17 +159,20 @@ class Judge:
         if not got.is_whole:
             return "a part of an answer of the proxy's own"
         error, reason, named = match.groups()
+        status = status_of(got, asked, reason, error)
+        if fault := fault_of_status(got, asked, status):
+            return fault
         decision = got.value(b"pointsman-decision")
-        self.outcomes[f"{got.status} {reason}"] += 1
+        self.outcomes[f"{status} {reason}"] += 1
         for outcome in outcomes:
-            if (outcome.status, outcome.reason, outcome.decision) == (got.status, reason, decision):
-                expected = _REFUSALS.get(outcome.status) or _REFUSALS[reason, outcome.status]
+            if (outcome.status, outcome.reason, outcome.decision) == (status, reason, decision):
+                expected = REFUSALS.get(outcome.status) or REFUSALS[reason, outcome.status]
                 if error != expected or (named or "") != outcome.sandbox:
                     return f"refused in other words, expected {expected}"
                 if self._executed(asked):
                     return "refused, and forwarded all the same"
                 return ""
-        if _FAILURES.get((reason, got.status)) != error:
+        if FAILURES.get((reason, status)) != error:
             return "an answer that no table of its time gives, and no failure that README knows"
         candidates = [
             outcome for outcome in outcomes if outcome.places and decision == f"{outcome.named}; reason={reason}"
@@ -192,11 +190,20 @@ class Judge:
                 return "unreachable, but it was reached"
             may_fail = any(all(map(ill, outcome.places)) for outcome in candidates)
         else:
+            if reason == "upstream_refused" and self._executed(asked) and not asked.may_be_sent_twice:
+                return "refused unread, it says, but it was read"
             places = {place for outcome in candidates for place in outcome.places}
-            may_fail = any(map(ill, places))
-            if reason == "upstream_closed" and not asked.may_be_sent_twice:
-                may_fail = may_fail or any(self._places[place].is_restless for place in places)
+            may_fail = any(map(ill, places)) or (
+                any(self._places[place].is_restless for place in places) and self._may_fail_restlessly(asked, reason)
+            )
         return "" if may_fail else f"{reason}, but the places were well"
+
+    def _may_fail_restlessly(self, asked: Asked, reason: str) -> bool:
+        """Of a place that is well, but closes connections, or refuses streams, when it likes."""
+        refused = self._books.refused[asked.ident]
+        if reason == "upstream_closed":
+            return not asked.may_be_sent_twice or refused > 0
+        return reason == "upstream_refused" and (refused > 2 or (refused > 0 and len(asked.upload) > _REPLAYED_BYTES))
 
     def _executed(self, asked: Asked) -> bool:
         return asked.ident in self._books.records

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 BASELINE = "baseline"
+_VERSIONS = {"": "", "http": "1.1", "http2": "2", "grpc": "2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Outcome:
     status: int = 0
     places: tuple[str, ...] = ()
     sandbox: str = ""
+    version: str = ""  # of HTTP, towards the place; empty: the one that the request came in
 
     @property
     def decision(self) -> str:
@@ -37,11 +39,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One key's route. `is_mapped`: for the port that the proxy serves."""
+    """One key's route. `is_mapped`: for the port that the proxy serves. `protocol`: appProtocol, or empty."""
 
     sandbox: str
     places: tuple[str, ...]
     is_mapped: bool = True
+    protocol: str = ""
 
 
 @dataclass(slots=True)
@@ -73,7 +76,7 @@ class Table:
                 return Outcome("sandbox", "port_not_mapped", 503, sandbox=route.sandbox)
             if not route.places:
                 return Outcome("sandbox", "no_destination", 503, sandbox=route.sandbox)
-            return Outcome("sandbox", "route", 0, route.places, route.sandbox)
+            return Outcome("sandbox", "route", 0, route.places, route.sandbox, _VERSIONS[route.protocol])
         if key in self.live:
             if key in self.gone_routes:
                 return self._baseline("gone_route", wish.strict)

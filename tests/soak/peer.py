@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import h11
@@ -15,17 +15,25 @@ from tests.soak import HANG_S
 
 @dataclass
 class Got:
-    """What came back. `status` 0: no head of a response. `is_whole`: its framing said so."""
+    """What came back. `status` 0: no head of a response. `is_whole`: its framing said so.
+
+    `reset`: the code with which the proxy ended the stream.
+    """
 
     status: int = 0
     fields: list[tuple[bytes, bytes]] | None = None
     body: bytes = b""
     is_whole: bool = False
     error: str = ""
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    reset: int | None = None
 
     def value(self, name: bytes) -> str:
         """The values of a field, joined; empty where it is absent."""
-        return ", ".join(value.decode("latin-1") for field, value in self.fields or () if field == name)
+        return _value(self.fields or [], name)
+
+    def trailer(self, name: bytes) -> str:
+        return _value(self.trailers, name)
 
     @property
     def is_last(self) -> bool:
@@ -34,7 +42,12 @@ class Got:
 
     def told(self) -> str:
         head = {name.decode(): value.decode("latin-1") for name, value in self.fields or ()}
-        return f"{self.status} {head} whole={self.is_whole} {self.error} body={len(self.body)}:{self.body[:200]!r}"
+        body = f"body={len(self.body)}:{self.body[:200]!r}"
+        return f"{self.status} {head} whole={self.is_whole} {self.error} {body} trailers={self.trailers}"
+
+
+def _value(fields: list[tuple[bytes, bytes]], name: bytes) -> str:
+    return ", ".join(value.decode("latin-1") for other, value in fields if other == name)
 
 
 class Peer(asyncio.Protocol):

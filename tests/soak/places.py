@@ -5,8 +5,6 @@ it stays and does its work badly: closes before or after it read a head, answers
 answers are late, which is no failure. A restless place now and then closes a connection that it served before when the
 next request arrives, as if that had met an idle time's end; that is no illness either, and what can be sent again must
 get its answer.
-
-`Books` know what arrived. Whether a request was executed is decided when its head has arrived.
 """
 
 from __future__ import annotations
@@ -15,8 +13,7 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine
 from random import Random
 from typing import cast
 
@@ -26,29 +23,19 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from tests.soak.asking import body_of, events_of, sum_of
+from tests.soak.books import Books, Record
+from tests.soak.calls import GRPC, messages_of, start_of_body
+from tests.soak.h2_places import H2Serving
+from tests.soak.h2_side import PREFACE
 from tests.soak.history import History
 
 _RESET = struct.pack("ii", 1, 0)
 _GARBAGE = (b"\x00\x01\x02\r\n\r\n", b"220 mail ready\r\n", b"HTTP/1.1\r\n\r\n")
-ILLNESSES = ("dead", "closes at once", "closes unanswered", "half", "garbage")
-
-
-@dataclass(slots=True)
-class Record:
-    """What arrived under one id, last and in all."""
-
-    place: str
-    opened_s: float  # when its connection carried its first request
-    baggage: str = ""
-    upload: str = ""
-    heads: int = 0
-    whole: int = 0
-
-
-@dataclass
-class Books:
-    records: dict[str, Record] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+# The second line is of HTTP/2 alone; in HTTP/1.1 all is well then.
+ILLNESSES = (
+    *("dead", "closes at once", "closes unanswered", "half", "garbage", "silent"),
+    *("resets", "refuses", "goes away"),
+)
 
 
 class Place:
@@ -59,7 +46,8 @@ class Place:
         self.rng = rng
         self.illness = ""
         self.is_restless = False
-        self.connections: set[_Connection] = set()
+        self.streams = 100  # at once on one HTTP/2 connection
+        self.connections: set[_Connection | H2Serving] = set()
         self._history = history
         self._server: asyncio.Server | None = None
 
@@ -97,11 +85,15 @@ class Place:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection to a place. HTTP/1.1 is read by h11, WebSocket by websockets; neither is ours."""
+    """One connection to a place. HTTP/1.1 is read by h11, WebSocket by websockets; neither is ours.
+
+    What begins as HTTP/2 is handed over.
+    """
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._opened_s = 0.0
+        self._first: bytes | None = b""  # None: it is HTTP/1.1
         self._http = h11.Connection(h11.SERVER)
         self._dialog: ServerProtocol | None = None
         self._served = 0
@@ -147,6 +139,15 @@ class _Connection(asyncio.Protocol):
     # --- a request ---
 
     def data_received(self, data: bytes) -> None:
+        if self._first is not None:
+            data = self._first + data
+            if PREFACE.startswith(data) and data != PREFACE:
+                self._first = data
+                return
+            self._first = None
+            if data.startswith(PREFACE):
+                self._hand_over(data)
+                return
         if self._dialog is not None:
             self._hear(data)
         elif self._answering is not None:
@@ -154,6 +155,14 @@ class _Connection(asyncio.Protocol):
         else:
             self._http.receive_data(data)
             self._read()
+
+    def _hand_over(self, data: bytes) -> None:
+        connections = self._place.connections
+        connections.discard(self)
+        serving = H2Serving(self._place, self._transport)
+        connections.add(serving)
+        self._transport.set_protocol(serving)
+        serving.data_received(data)
 
     def _read(self) -> None:
         try:
@@ -176,14 +185,9 @@ class _Connection(asyncio.Protocol):
         place = self._place
         self._opened_s = self._opened_s or time.monotonic()
         ident = request.target.decode().split("/")[2]
-        record = place.books.records.get(ident)
-        if record is None:
-            record = place.books.records[ident] = Record(place.name, self._opened_s)
-        record.place = place.name
-        record.opened_s = self._opened_s
-        record.heads += 1
-        record.baggage = ",".join(value.decode() for name, value in request.headers if name == b"baggage")
-        self._request, self._record = request, record
+        baggage = ",".join(value.decode() for name, value in request.headers if name == b"baggage")
+        self._request = request
+        self._record = place.books.arrived(ident, place.name, self._opened_s, baggage, "1.1")
         self._upload.clear()
         self._served += 1
         is_leaving = place.is_restless and self._served > 1 and place.rng.random() < 0.1
@@ -197,12 +201,15 @@ class _Connection(asyncio.Protocol):
         self._record.upload = sum_of(bytes(self._upload))
         verb, ident, *rest = self._request.target.decode().split("/")[1:]
         if self._place.illness in ("half", "garbage"):
-            self._answer_badly(ident, b"".join(events_of(ident, 40)) if verb == "events" else body_of(ident, 1000))
+            self._answer_badly(ident, start_of_body(verb, ident, *rest))
+        elif self._place.illness == "silent":
+            return
         elif verb == "dialog":
             self._open_dialog()
         else:
-            answer = self._events(ident, *rest) if verb == "events" else self._echo(ident, *rest)
-            self._answering = asyncio.get_running_loop().create_task(answer)
+            ways: dict[str, Callable[..., Coroutine[None, None, None]]]
+            ways = {"echo": self._echo, "events": self._events, "call": self._call}
+            self._answering = asyncio.get_running_loop().create_task(ways[verb](ident, *rest))
 
     # --- answers ---
 
@@ -232,6 +239,16 @@ class _Connection(asyncio.Protocol):
             await self._may_write.wait()
             self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
         self._transport.write(b"0\r\n\r\n")
+        self._answered()
+
+    async def _call(self, ident: str, number: str, size: str, pause_ms: str) -> None:
+        self._transport.write(self._head(ident, f"content-type: {GRPC}\r\nTransfer-Encoding: chunked"))
+        for message in messages_of(ident, int(number), int(size)):
+            if pause_ms != "0":
+                await asyncio.sleep(self._place.rng.uniform(0, int(pause_ms) / 500))
+            await self._may_write.wait()
+            self._transport.write(b"%x\r\n%b\r\n" % (len(message), message))
+        self._transport.write(b"0\r\ngrpc-status: 0\r\n\r\n")
         self._answered()
 
     def _answered(self, *, is_last: bool = False) -> None:

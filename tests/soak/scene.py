@@ -14,12 +14,16 @@ from random import Random
 from tests.soak import HANG_S
 from tests.soak.asking import Asking
 from tests.soak.bad import BadClient
+from tests.soak.books import Books
+from tests.soak.calls import Calls
 from tests.soak.dialogs import Dialogs
 from tests.soak.evolution import CALM, SWINGS, Evolution
+from tests.soak.h2_bad import MAX_STREAMS, H2BadClient
+from tests.soak.h2_steady import Multiplexed
 from tests.soak.history import History
 from tests.soak.judge import Judge
 from tests.soak.model import BASELINE
-from tests.soak.places import ILLNESSES, Books, Place
+from tests.soak.places import ILLNESSES, Place
 from tests.soak.steady import Client
 from tests.soak.swaps import Swaps, page
 from tests.soak.vitals import Vitals
@@ -28,12 +32,19 @@ from tests.support.proxy import Proxy, run_proxy
 _SANDBOXES = ("anna", "bert", "cleo", "dora", "emil", "faun")
 _RESTLESS = ("cleo", BASELINE)
 _TRAP = "trap"
-_FLAGS = ("--decision-header", "--drain-timeout", "5", "--head-timeout", "2")
+_FEW_STREAMS = {"dora": 3, "emil": 10}  # that a place takes at once on an HTTP/2 connection
+_FLAGS = (
+    *("--decision-header", "--drain-timeout", "5", "--head-timeout", "2"),
+    *("--max-streams", str(MAX_STREAMS)),
+)
 # Kind, how many, and their mean pause between two requests. About 500 requests a second in all.
-_STEADY = (("keep-alive", 20, 0.04), ("pipelining", 6, 0.08), ("events", 6, 0.3))
+_STEADY = (("keep-alive", 16, 0.06), ("pipelining", 4, 0.08), ("events", 4, 0.3))
+_MULTIPLEXED = 6
+_MULTIPLEXED_PAUSE_S = 0.2
 _DIALOGS = 8
 _LONG_DIALOGS = 2
 _BAD = 4
+_H2_BAD = 3
 
 
 @dataclass
@@ -101,6 +112,7 @@ async def _open_places(books: Books, history: History, rng: Random) -> list[Plac
             port += 1
             place = Place(name, host, port, books, history, Random(rng.random()))
             place.is_restless = name in _RESTLESS
+            place.streams = _FEW_STREAMS.get(name, place.streams)
             try:
                 await place.open()
             except OSError:
@@ -125,6 +137,9 @@ async def _live(
     def asking(name: str) -> Asking:
         return Asking(Random(rng.random()), evolution.keys, name)
 
+    def calls(name: str) -> Calls:
+        return Calls(asking(name), Random(rng.random()))
+
     async with asyncio.TaskGroup() as group:
         group.create_task(vitals.run(stop))
         group.create_task(swaps.run(stop))
@@ -145,6 +160,12 @@ async def _live(
             for number in range(_BAD):
                 bad = BadClient(proxy.port, judge, asking(f"bad{number}"), Random(rng.random()))
                 load.create_task(bad.run(stop_load, 0.15))
+            for number in range(_MULTIPLEXED):
+                many = Multiplexed(proxy.port, judge, calls(f"many{number}"), Random(rng.random()))
+                load.create_task(many.run(stop_load, _MULTIPLEXED_PAUSE_S))
+            for number in range(_H2_BAD):
+                h2_bad = H2BadClient(proxy.port, judge, calls(f"h2bad{number}"), Random(rng.random()))
+                load.create_task(h2_bad.run(stop_load, 0.2))
             while time.monotonic() < began_s + seconds and not judge.is_full and proxy.process.poll() is None:
                 await asyncio.sleep(0.1)
             stop_load.set()
@@ -179,9 +200,15 @@ async def _stop(result: Result, proxy: Proxy, evolution: Evolution) -> None:
         client = Client("events", proxy.port, judge, asking, Random(number))
         await client.run_once()
 
+    async def last_streams(number: int) -> None:
+        many = Multiplexed(proxy.port, judge, Calls(asking, Random(number)), Random(number))
+        await many.run_once()
+
     async with asyncio.TaskGroup() as group:
         for number in range(20):
             group.create_task(last(number))
+        for number in range(4):
+            group.create_task(last_streams(number))
         await asyncio.sleep(0.3)
         proxy.process.terminate()
     end_s = time.monotonic() + HANG_S
