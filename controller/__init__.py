@@ -1,0 +1,18 @@
+"""The controller's core: sandboxes and route groups in, routing table out.
+
+Reading order is data order:
+
+    objects           Sandbox, RouteGroup and their parts, and their documents      times   timestamps and durations
+    schema            a document to an object, every fault named by its path        reader  how documents are read
+    match             which sandboxes a route group matches
+    allow             where a `local` target may be
+    memory            which keys and routes live, and which are gone within the hour
+    compile           objects -> routing table, status of each object, next memory  status  their conditions
+
+All of these are pure: no clock, no file, no loop; time is passed in. They may import `proxy.routing` and nothing else
+of `proxy`, which never imports us.
+
+    store             what a store must do: list, get, put, delete, watch
+    dirstore          the store that is a folder of YAML files                      folderwatch  what changed there
+    documents         files to documents and back, others' text kept                journal      what must outlive us
+"""
