@@ -6,8 +6,10 @@ Reading order is data order:
     schema            a document to an object, every fault named by its path        reader  how documents are read
     match             which sandboxes a route group matches
     allow             where a `local` target may be
+    changes           what one object changes, without regard to others
     memory            which keys and routes live, and which are gone within the hour
-    compile           objects -> routing table, status of each object, next memory  status  their conditions
+    compile           objects -> routing table, status of each object, next memory
+    keystate          one key's part of the table                                   status  what is said of one object
 
 All of these are pure: no clock, no file, no loop; time is passed in. They may import `proxy.routing` and nothing else
 of `proxy`, which never imports us.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from sys import intern
 from typing import Final, TypeVar
 
 from controller.grammar import (
@@ -134,7 +135,7 @@ class PartsReader(Reader):
         )
         if namespace is None or kind is None or name is None:
             return None
-        return Workload(namespace, kind, name)
+        return Workload(intern(namespace), intern(kind), intern(name))  # many sandboxes, few workloads
 
     def name(self, value: object, path: str) -> str | None:
         return self.text(value, path, is_name, NAME_RULE)

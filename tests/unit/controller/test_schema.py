@@ -133,7 +133,15 @@ def test_which_object_a_broken_document_means() -> None:
     value = document("least")
     value["spec"] = 7
     assert str(read_ref(value)) == "Sandbox default/s"
-    for other in (None, [], {}, {**value, "kind": []}, {**value, "metadata": 7}, {**value, "metadata": {"name": "A"}}):
+    others: list[Any] = [
+        None,
+        [],
+        {},
+        {**value, "kind": []},
+        {**value, "metadata": 7},
+        {**value, "metadata": {"name": "A"}},
+    ]
+    for other in others:
         assert read_ref(other) is None
 
 
