@@ -385,6 +385,18 @@ def test_other_namespaces_by_grant_only() -> None:
     assert found.statuses[epic.ref].sandboxes == ("hotrod/b",)
 
 
+def test_grants_come_and_go() -> None:
+    compiler = Compiler(SETTINGS)
+    epic = group(namespace="epics", namespaces=("hotrod",))
+    compiler.put(epic)
+    compiler.put(sandbox("a", labels={"pr": "1"}))
+    assert compiler.compile(NOON).statuses[epic.ref].sandboxes == ()
+    compiler.put(sandbox("a", labels={"pr": "1"}, grants=("epics",)))
+    assert compiler.compile(NOON).statuses[epic.ref].sandboxes == ("hotrod/a",)
+    compiler.put(sandbox("a", labels={"pr": "1"}))
+    assert compiler.compile(NOON).statuses[epic.ref].sandboxes == ()
+
+
 def test_members_come_and_go() -> None:
     compiler = Compiler(SETTINGS)
     epic = group()
