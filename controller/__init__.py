@@ -14,7 +14,9 @@ Reading order is data order:
 All of these are pure: no clock, no file, no loop; time is passed in. They may import `proxy.routing` and nothing else
 of `proxy`, which never imports us.
 
-    store             what a store must do: list, get, put, delete, watch
-    dirstore          the store that is a folder of YAML files                      folderwatch  what changed there
-    documents         files to documents and back, others' text kept                journal      what must outlive us
+    store             what a store must do: list, get, put, delete, watch            watching  its readers
+    dirstore          the store that is a folder of YAML files                      identity  what it adds to objects
+    following         which files have changed and stand still                      folderwatch  inotify
+    objectfile        what stands in a file, in its last good form                  documents  files cut and mended
+    journal           what must outlive us                                          atomic  files written whole or not
 """
