@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -81,14 +81,18 @@ class DirStore:
 
         Raises: Unwritable if another process has the state folder; OSError if there is no such folder.
         """
-        os.listdir(self._folder)
-        self._open_state()
         self._following = Following(self._folder, self._files, self._read_again, use_inotify=self._use_inotify)
+        try:
+            files = file_names(self._folder)
+            self._open_state(files)
+        except (OSError, Unwritable):
+            await self._following.close()
+            raise
         async with self._lock:
             with collector_paused():
                 # An object may have moved from file to file: what is missing is known when all are read.
                 self._unsettled = set(self._objects)
-                for name in sorted({*file_names(self._folder), *self._files}):
+                for name in files:
                     for _ in range(_ATTEMPTS):
                         if await self._read(name):
                             break
@@ -285,8 +289,8 @@ class DirStore:
 
     # --- state -----------------------------------------------------------------------------------------------------
 
-    def _open_state(self) -> None:
-        """Objects as they were when somebody looked last."""
+    def _open_state(self, files: Sequence[str]) -> None:
+        """Objects as they were when somebody looked last; of these files, in case that one is broken now."""
         try:
             os.makedirs(self._state_folder, mode=0o700, exist_ok=True)
             remove_leftovers(self._state_folder)
@@ -311,7 +315,7 @@ class DirStore:
             self._objects[object_.ref] = object_
             in_files.setdefault(file, {})[object_.ref] = object_
         for file, objects in in_files.items():
-            if os.path.exists(os.path.join(self._folder, file)):
+            if file in files:
                 self._files[file] = ObjectFile(None, objects)
                 for ref in objects:
                     self._places.setdefault(ref, set()).add(file)

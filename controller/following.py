@@ -108,9 +108,17 @@ class Following:
             for name in sorted(name for name, (_, due_s) in self._due.items() if due_s <= now_s):
                 stamp, _ = self._due.pop(name, (None, 0.0))
                 path = os.path.join(self._folder, name)
-                if stamp_of(path) != stamp or not await self._read(name):
+                if stamp_of(path) != stamp or not await self._read_safely(name):
                     # Whoever wrote meanwhile will close it, which hints sooner.
                     self._look_at(name, stamp_of(path), WRITER_SETTLE_S)
+
+    async def _read_safely(self, name: str) -> bool:
+        """A defect that one file brings to light must not end the following of all others."""
+        try:
+            return await self._read(name)
+        except Exception:  # noqa: BLE001 - logged whole, and the loop goes on
+            _log.exception("reading %s failed", os.path.join(self._folder, name))
+            return True
 
 
 def file_names(folder: str) -> list[str]:

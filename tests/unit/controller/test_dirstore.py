@@ -88,6 +88,22 @@ def test_what_files_do_not_say_outlives_a_restart(tmp_path: Path) -> None:
     run(second)
 
 
+def test_an_object_that_moved_while_nobody_looked(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", bare("one"), bare("two"))
+    write(tmp_path / "b.yaml", bare("three"))
+    found: list[Object] = []
+
+    async def test() -> None:
+        async with opened(tmp_path) as store:
+            found.append(await store.get(ref("one")))
+
+    run(test)
+    write(tmp_path / "a.yaml", bare("two"))
+    write(tmp_path / "b.yaml", bare("three"), bare("one"))
+    run(test)
+    assert found[0] == found[1]
+
+
 def test_changes_of_files_are_followed(tmp_path: Path) -> None:
     async def test() -> None:
         async with opened(tmp_path) as store:
