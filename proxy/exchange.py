@@ -367,7 +367,8 @@ class Exchange:
             return self._attempts < _MAX_ATTEMPTS and self._replay_bytes != _TOO_LONG
         if reason is not errors.UPSTREAM_CLOSED or self._attempts or not upstream.is_reused:
             return False
-        return self.head.body == NO_BODY and self.head.method in _IDEMPOTENT
+        is_tunnel = self.head.is_http2 and bool(self.head.upgrade)  # CONNECT, which is a GET in HTTP/1.1
+        return self.head.body == NO_BODY and (is_tunnel or self.head.method in _IDEMPOTENT)
 
     def _may_fall_back(self) -> bool:
         """`--on-sandbox-failure baseline`: only before any byte was sent, never for strict requests (SPEC 4)."""

@@ -32,6 +32,7 @@ _UNREAD_AT_MOST: Final = 65536
 _CANCELS_AT_MOST: Final = 300
 # Who takes heads of more than this is not asked whether this one is.
 _MAX_LIST_BYTES: Final = 1 << 20
+_WITHOUT_BODY: Final = (204, 304)
 # RFC 9113 section 6.5.2: what a field counts beside its name and value.
 _FIELD_BYTES: Final = 32
 # Stream ids are used up one day; the connection is left before.
@@ -158,6 +159,8 @@ class H2Upstream(H2Transport):
         assert isinstance(stream, H2UpstreamStream)
         exchange = stream.exchange
         if exchange is None:
+            if is_end:
+                stream.receive_end(END)
             return
         try:
             if stream.has_head:
@@ -312,6 +315,9 @@ class H2UpstreamStream(Stream):
         exchange.response_head(head)
         if is_end:
             self.receive_end(END)
+        elif exchange.head.method == b"HEAD" or head.status in _WITHOUT_BODY:
+            # All was said. Some servers end the stream with a frame of its own, which may be long in coming.
+            self._finish_exchange(exchange, END)
         else:
             self._upstream._unflushed.append(self)
 
@@ -328,10 +334,15 @@ class H2UpstreamStream(Stream):
         if not self.has_head:
             self._upstream.break_stream(self, frames.PROTOCOL_ERROR)
             return
-        if not self._is_tunnel:
-            self.exchange = None
-            if not self.is_local_ended:
-                self.reset(frames.CANCEL)  # the rest of the request is not wanted
+        if self._is_tunnel:
+            exchange.response_end(end)
+        else:
+            self._finish_exchange(exchange, end)
+
+    def _finish_exchange(self, exchange: Exchange, end: End) -> None:
+        self.exchange = None
+        if not self.is_local_ended:
+            self.reset(frames.CANCEL)  # the rest of the request is not wanted
         exchange.response_end(end)
 
     def stop_sending(self) -> bool:
@@ -370,7 +381,11 @@ class H2UpstreamStream(Stream):
 
     def check_time(self, now_s: float, response_timeout_s: float) -> None:
         exchange = self.exchange
-        if exchange is None or self.has_head or not self.is_local_ended or exchange.head.is_grpc:
+        if exchange is None:
+            if not self.is_remote_ended and now_s - self.active_at_s > response_timeout_s:
+                self.reset(frames.CANCEL)  # all was said, and the server forgot to say so
+            return
+        if self.has_head or not self.is_local_ended or exchange.head.is_grpc:
             return  # a gRPC server may send its head with the first message, whenever that is
         if now_s - self.active_at_s > response_timeout_s:
             self.reset(frames.CANCEL)

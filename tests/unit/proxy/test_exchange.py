@@ -28,6 +28,7 @@ from tests.support.exchange import (
     request_head,
     route_table,
 )
+from tests.support.h2script import connect_head
 
 UPLOAD = "Content-Length: 4"
 
@@ -426,6 +427,13 @@ def test_an_idempotent_request_is_sent_again_once(method: str) -> None:
     script.response_head()
     script.response_end()
     script.assert_finished(errors.ROUTE, 200)
+
+
+def test_so_is_the_request_for_a_tunnel_over_http2() -> None:
+    """To an HTTP/1.1 upstream it is a GET, whatever its method is called in HTTP/2."""
+    script = Script(idle=[BASELINE])
+    script.start(connect_head())
+    assert script.upstream_failed(errors.UPSTREAM_CLOSED) == ["connect base:1"]
 
 
 def test_a_retry_goes_to_a_new_connection_even_if_others_are_idle() -> None:

@@ -218,6 +218,42 @@ def test_head_requests_have_no_body() -> None:
     script.assert_finished(errors.NO_KEY, 200)
 
 
+HEAD = [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)]
+ENDS = [
+    (data(1, end=True), []),
+    (headers(1, ("x-sum", "1"), end=True), []),
+    (rst(1, 2), []),
+    (data(1, b"x", end=True), ["RST 1 PROTOCOL_ERROR"]),
+]
+
+
+@pytest.mark.parametrize(("sent", "told"), ENDS)
+@pytest.mark.parametrize(("method", "status"), HEAD)
+def test_what_has_no_body_is_over_with_its_head(method: bytes, status: int, sent: bytes, told: list[str]) -> None:
+    """An HTTP/1.1 caller has its answer then, and goes on; whatever the stream's end is, it must not lose that."""
+    up = H2UpstreamScript()
+    script = up.request(request_head(method=method.decode()))
+    up.peer.take()
+    sent_head = response(1, ("content-length", "1"), status=status)
+    assert script.does(lambda: up.send(sent_head)) == [f"down.head {status}", "down.end"]
+    script.assert_finished(errors.NO_KEY, status)
+    said: list[str] = []
+    assert script.does(lambda: said.extend(up.send(sent))) == []
+    assert said == told
+    up.assert_nothing_is_left()
+
+
+def test_what_has_no_body_and_no_end() -> None:
+    up = H2UpstreamScript()
+    script = up.request(http2_head(method="HEAD"))
+    up.peer.take()
+    up.send(response(1))
+    script.assert_finished(errors.NO_KEY, 200)
+    up.wait(21)
+    assert up.peer.take() == ["RST 1 CANCEL"]
+    up.assert_nothing_is_left()
+
+
 MALFORMED = [
     ("no status", headers(1, ("x", "y"))),
     ("101", response(1, status=101)),
@@ -231,7 +267,6 @@ MALFORMED = [
     ("less, with trailers", response(1, ("content-length", "2")) + headers(1, ("x", "y"), end=True)),
     ("a second head", response(1) + response(1)),
     ("malformed trailers", response(1) + headers(1, (":x", "y"), end=True)),
-    ("a body to HEAD", response(1, ("content-length", "1")) + data(1, b"x", end=True)),
 ]
 
 
