@@ -8,8 +8,8 @@ parsing takes goes back to the system with the child.
 A frame is its length (4 bytes) and a tuple in `marshal` form, which is read much faster than JSON. It is safe here:
 only our own child writes to that pipe, and it is the same interpreter. In this order:
 
-    ("table", version, workloads, live keys, gone keys, gone routes, services, previews)    or ("faults", [text, ...])
-                                                                                             or ("changed",)
+    ("table", version, workloads, live keys, gone keys, gone routes, services, previews, salt)   or ("faults", [text, ...])
+   or ("changed",)
     ("routes", [(routing key, sandbox, index of the workload, mappings), ...])              as often as needed
     ("end",)
 """
@@ -161,9 +161,11 @@ class _Builder:
         gone_routes: list[tuple[str, int]],
         services: list[Any],
         previews: list[Any],
+        salt: bytes | None,
     ) -> None:
         self._workloads = [Workload(*parts) for parts in workloads]
         self._version = version
+        self._salt = salt
         self._live_keys = live_keys
         self._gone_keys = gone_keys
         self._gone_routes = [GoneRoute(key, self._workloads[index]) for key, index in gone_routes]
@@ -200,6 +202,7 @@ class _Builder:
             self._gone_routes,
             self._services,
             self._previews,
+            self._salt,
         )
 
 
@@ -222,7 +225,7 @@ def _frames(table: RoutingTable) -> Iterator[tuple[Any, ...]]:
     ]
     workloads = [tuple(workload) for workload in indexes]
     keys = (list(table.live_keys), list(table.gone_keys))
-    yield "table", table.version, workloads, *keys, gone_routes, services, previews
+    yield "table", table.version, workloads, *keys, gone_routes, services, previews, table.salt
     for start in range(0, len(routes), FRAME_ROUTES):
         yield "routes", routes[start : start + FRAME_ROUTES]
     yield ("end",)

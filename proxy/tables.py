@@ -139,6 +139,7 @@ class TableHolder:
             gone_routes=frozenset(
                 gone.routing_key.encode("ascii") for gone in table.gone_routes if gone.baseline == self.workload
             ),
+            salt=table.salt,
         )
         view = base_view.joined_with(memory, self.workload)
         yield

@@ -185,8 +185,9 @@ CHANGE_LISTS: Final = {
 class Change:
     """One part of what changed since `from_position`.
 
-    Keys are named as in the snapshot: by digest, but for those of routes and gone routes. What is removed goes first,
-    what is added wins. Each list holds a key once, over all parts.
+    Live and gone keys are named as in the snapshot: with a salt all of them by digest; those of routes and gone routes
+    stand for themselves, and a key with a route is live by it. What is removed goes first, what is added wins. Each
+    list holds a key once, over all parts.
     """
 
     nonce: str

@@ -178,9 +178,10 @@ class Decider:
 
     def _decide_unrouted(self, key: bytes, view: WorkloadView) -> tuple[Decision, Decision]:
         """The decision for a key without a route, and the one if the request is strict."""
-        if key in view.live:
+        name = view.name_of(key)
+        if name in view.live:
             return self._gone_route if key in view.gone_routes else _NOT_FORKED_PAIR
-        if key in view.gone or key in view.remembered:
+        if name in view.gone or name in view.remembered:
             return self._gone_key
         return self._unknown_key
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import Final
 
 DIGEST_BYTES: Final = 12  # 24 characters: by chance two of 100,000 keys meet once in 10^19 tables
 _MAX_SALT_BYTES: Final = 64  # blake2b takes no longer key
+DIGEST_RULE: Final = f"a digest of a key, {2 * DIGEST_BYTES} lowercase hex characters"
 SALT_RULE: Final = f"lowercase hex of 1-{_MAX_SALT_BYTES} bytes"
+
+_HEX: Final = re.compile("[0-9a-f]+")
+_DIGEST: Final = re.compile(f"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
 
 
 def key_digest(key: bytes, salt: bytes) -> bytes:
@@ -17,4 +22,9 @@ def key_digest(key: bytes, salt: bytes) -> bytes:
 
 def is_salt(text: str) -> bool:
     """Whether the text is a salt as documents and messages hold it."""
-    return 2 <= len(text) <= 2 * _MAX_SALT_BYTES and len(text) % 2 == 0 and not set(text) - set("0123456789abcdef")
+    return 2 <= len(text) <= 2 * _MAX_SALT_BYTES and len(text) % 2 == 0 and _HEX.fullmatch(text) is not None
+
+
+def is_digest(text: str) -> bool:
+    """Whether the text may be a key's digest."""
+    return _DIGEST.fullmatch(text) is not None

@@ -199,12 +199,15 @@ def _known(reading: KeyReading, view: WorkloadView | None, port: int) -> str:
     if known is not None:
         ports = ", ".join(str(mapping.port) for mapping in known.route.mappings) or "no port"
         return f"live key, sandbox {known.route.sandbox} forks this workload, mapped: {ports} (asked: {port})"
-    if key in view.live:
+    name = view.name_of(key)
+    digest = f" (known by its digest {name.decode()})" if name != key else ""
+    if name in view.live:
         taken = key in view.gone_routes
-        return "live key, its route was taken away within the hour" if taken else "live key, no route for this workload"
-    if key in view.gone:
-        return "gone key (by the table)"
-    return "gone key (it left this proxy's table)" if key in view.remembered else "unknown key"
+        what = "its route was taken away within the hour" if taken else "no route for this workload"
+        return f"live key, {what}{digest}"
+    if name in view.gone:
+        return f"gone key (by the table){digest}"
+    return f"gone key (it left this proxy's table){digest}" if name in view.remembered else "unknown key"
 
 
 def _outcome(decision: Decision) -> str:

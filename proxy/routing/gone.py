@@ -8,6 +8,8 @@ proxy also remembers what left its own tables. Rules:
   is not remembered: the document's author decides how long.
 - A (workload, key) whose route left is gone for `GONE_S` too. It shows only while the key lives (a gone key says more).
 - What comes back is forgotten at once.
+- Keys are remembered by the names that the tables give them. With another salt those say nothing, so gone keys are
+  forgotten; routes are the workload's own and stay.
 
 Memories are values: time is passed in, and lookups read no clock. The caller calls `expired(now_s)` no later than
 `next_expiry_s` and takes the table's views anew if it gives another object; otherwise old entries would outstay.
@@ -61,8 +63,10 @@ def remember(old: RoutingTable | None, new: RoutingTable, memory: GoneMemory, no
     Pure. Cost: linear, as set operations: for 100,000 routes 10 ms if none left, 100 ms if all did.
     """
     until_s = now_s + GONE_S
-    keys = {key: kept_s for key, kept_s in memory.keys.items() if kept_s > now_s and key not in new.live}
-    if old is not None and not old.live <= new.live:
+    keys: dict[bytes, float] = {}
+    if old is None or old.salt == new.salt:
+        keys.update((key, kept_s) for key, kept_s in memory.keys.items() if kept_s > now_s and key not in new.live)
+    if old is not None and old.salt == new.salt and not old.live <= new.live:
         keys.update(dict.fromkeys(old.live - new.live, until_s))
     routes: dict[Workload, dict[bytes, float]] = {}
     old_routes = {} if old is None else old.routes_of

@@ -7,6 +7,9 @@ workload's proxy looks its requests up in (`view`), joined with the proxy's own 
 Where a document contradicts itself about time, the present wins: a key that is live is never gone, a route that stands
 in the table was never taken away (SPEC 4: "A key that comes back is live again at once").
 
+A table with a `salt` lists live and gone keys by their digests (`digest`), all of them; routes and gone routes always
+hold keys.
+
 Cost: about 600 bytes per route beside the document's strings, 100 bytes per other key. Workloads are shared.
 """
 
@@ -16,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.routing.digest import key_digest
 from proxy.routing.gone import NOTHING_GONE, GoneMemory
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.view import KnownRoute, WorkloadView
@@ -118,8 +122,8 @@ class RoutingTable:
     """All routes of one version, with the keys that live and those that are gone.
 
     Routes must be unique by (baseline, routing key) and their ports unique within a route: `wire` has checked it.
-    Treat every attribute as read-only. `live` and `gone` are what lookups use: all live keys, and the gone ones that
-    are not live.
+    Treat every attribute as read-only. `live` and `gone` are what lookups use: the names of all live keys, and of the
+    gone ones that are not live.
     """
 
     __slots__ = (
@@ -132,6 +136,7 @@ class RoutingTable:
         "previews",
         "routes",
         "routes_of",
+        "salt",
         "services",
         "version",
     )
@@ -145,7 +150,9 @@ class RoutingTable:
         gone_routes: Iterable[GoneRoute] = (),
         services: Iterable[Service] = (),
         previews: Iterable[Preview] = (),
+        salt: bytes | None = None,
     ) -> None:
+        self.salt: Final = salt
         self.version: Final = version
         self.routes: Final = tuple(routes)
         self.live_keys: Final = tuple(live_keys)
@@ -159,7 +166,7 @@ class RoutingTable:
         for route in self.routes:
             key = route.key
             key = shared.setdefault(key, key)
-            live.add(key)
+            live.add(key if salt is None else key_digest(key, salt))
             of_workload = routes_of.get(route.baseline)
             if of_workload is None:
                 of_workload = routes_of[route.baseline] = {}
@@ -186,6 +193,7 @@ class RoutingTable:
                 gone_routes=frozenset(
                     gone.routing_key.encode("ascii") for gone in self.gone_routes if gone.baseline == workload
                 ),
+                salt=self.salt,
             )
         return view.joined_with(memory, workload)
 
@@ -197,6 +205,8 @@ class RoutingTable:
             "version": self.version,
             "routes": [route.document() for route in self.routes],
         }
+        if self.salt is not None:
+            document["keyDigest"] = {"salt": self.salt.hex()}
         optional: tuple[tuple[str, list[object]], ...] = (
             ("liveKeys", [key.decode("ascii") for key in self.live_keys]),
             ("goneKeys", [key.decode("ascii") for key in self.gone_keys]),

@@ -4,6 +4,9 @@ A key is asked for in this order, each one hash lookup: the workload's own route
 were taken away; then the gone keys. So the cost does not depend on how many keys there are, and a request that is
 routed pays for one lookup only. The sets belong to the table and are shared by its views, so a router with many
 workloads pays for 100,000 live keys once.
+
+A table may name live and gone keys by digest (`digest`), because a slice for one workload must not reveal the others'
+keys. Then a key that has no route costs one digest more, 1 us; a routed one costs nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.errors import NO_DESTINATION, PORT_NOT_MAPPED, ROUTE
 from proxy.routing.decision import Decision
+from proxy.routing.digest import key_digest
 
 if TYPE_CHECKING:
     from proxy.routing.gone import GoneMemory
@@ -59,14 +63,23 @@ def _others(route: Route) -> dict[int, Decision]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorkloadView:
-    """One workload's lookups in one version of the table. `gone_routes` count only for keys that are live."""
+    """One workload's lookups in one version of the table. `gone_routes` count only for keys that are live.
+
+    `live`, `gone` and `remembered` hold names (`name_of`); `routes` and `gone_routes` are the workload's own, and hold
+    keys.
+    """
 
     version: str
     routes: dict[bytes, KnownRoute]
-    live: frozenset[bytes]
-    gone: frozenset[bytes]
-    gone_routes: frozenset[bytes]
-    remembered: AbstractSet[bytes] = frozenset()  # keys gone by this proxy's own memory
+    live: AbstractSet[bytes]
+    gone: AbstractSet[bytes]
+    gone_routes: AbstractSet[bytes]
+    remembered: AbstractSet[bytes] = frozenset()  # gone by this proxy's own memory
+    salt: bytes | None = None  # None: keys stand for themselves
+
+    def name_of(self, key: bytes) -> bytes:
+        """What stands for the key in the sets."""
+        return key if self.salt is None else key_digest(key, self.salt)
 
     def joined_with(self, memory: GoneMemory, workload: Workload) -> WorkloadView:
         """This view with what the proxy itself remembers; the same object where that is nothing."""
@@ -78,6 +91,7 @@ class WorkloadView:
             self.routes,
             self.live,
             self.gone,
-            self.gone_routes.union(routes) if routes else self.gone_routes,
+            self.gone_routes | routes.keys() if routes else self.gone_routes,
             memory.keys.keys(),
+            self.salt,
         )

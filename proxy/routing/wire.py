@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from proxy.routing.digest import DIGEST_RULE, SALT_RULE, is_digest, is_salt
 from proxy.routing.faults import TableError, excerpt
 from proxy.routing.names import (
     HOST_RULE,
@@ -48,12 +49,13 @@ def _fields(required: str, optional: str = "") -> _Fields:
     return names, names | frozenset(optional.split())
 
 
-_DOCUMENT: Final = _fields("apiVersion kind version routes", "liveKeys goneKeys goneRoutes services previews")
+_DOCUMENT: Final = _fields("apiVersion kind version routes", "keyDigest liveKeys goneKeys goneRoutes services previews")
 _ROUTE: Final = _fields("routingKey sandbox baseline mappings")
 _MAPPING: Final = _fields("port destinations", "appProtocol authority")
 _GONE_ROUTE: Final = _fields("routingKey baseline")
 _WORKLOAD: Final = _fields("kind namespace name")
 _ENDPOINT: Final = _fields("host port")
+_KEY_DIGEST: Final = _fields("salt")
 _SERVICE: Final = _fields("hosts port baseline upstream")
 _PREVIEW: Final = _fields("domain endpoint upstream", "routingKey")
 
@@ -103,8 +105,11 @@ class _Reader:
         self._constant(fields.get("kind", _MISSING), "kind", KIND)
         version = self._version(fields.get("version", _MISSING))
         routes = self._list(fields.get("routes", _MISSING), "routes", self.route)
-        live_keys = self._list(fields.get("liveKeys", ()), "liveKeys", self._key)
-        gone_keys = self._list(fields.get("goneKeys", ()), "goneKeys", self._key)
+        has_digests = "keyDigest" in fields
+        salt = self._salt(fields["keyDigest"]) if has_digests else None
+        read_key = self._digest if has_digests else self._key
+        live_keys = self._list(fields.get("liveKeys", ()), "liveKeys", read_key)
+        gone_keys = self._list(fields.get("goneKeys", ()), "goneKeys", read_key)
         gone_routes = self._list(fields.get("goneRoutes", ()), "goneRoutes", self._gone_route)
         services = self._list(fields.get("services", ()), "services", self._service)
         self._unique_services(services)
@@ -120,6 +125,7 @@ class _Reader:
                 [route for route in gone_routes if route is not None],
                 [service for service in services if service is not None],
                 [preview for preview in previews if preview is not None],
+                salt,
             )
         if table is None or sum(map(len, table.routes_of.values())) != len(routes):
             self._unique_routes(routes)
@@ -346,6 +352,16 @@ class _Reader:
 
     def _key(self, value: object, path: str) -> str | None:
         return self._text(value, path, _is_routing_key, ROUTING_KEY_RULE)
+
+    def _digest(self, value: object, path: str) -> str | None:
+        return self._text(value, path, is_digest, DIGEST_RULE)
+
+    def _salt(self, value: object) -> bytes | None:
+        fields = self._object(value, "keyDigest", _KEY_DIGEST)
+        if fields is None:
+            return None
+        salt = self._text(fields.get("salt", _MISSING), "keyDigest.salt", is_salt, SALT_RULE)
+        return None if salt is None else bytes.fromhex(salt)
 
     def _host(self, value: object, path: str) -> str | None:
         return self._text(value, path, is_host, HOST_RULE)
