@@ -141,11 +141,9 @@ async def _run(settings: Settings) -> int:
         )
 
     def table_swapped() -> None:
-        table = tables.current
-        if table is not None:
-            metrics.table_swapped({route.sandbox for route in table.routes})
-            pool.keep_only(baselines, tables.endpoints())
-            connections.table_swapped(settings.drain.timeout_s)
+        metrics.table_swapped(tables.sandboxes())
+        pool.keep_only(baselines, tables.endpoints())
+        connections.table_swapped(settings.drain.timeout_s)
 
     tables.on_swap(table_swapped)
 

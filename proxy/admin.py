@@ -92,7 +92,7 @@ class Admin:
             routing_inputs(fields, self.keys),
             reader=self.reader,
             decider=self.decider,
-            table=self.tables.current,
+            table=None,
             view=self.tables.view,
             port=int(port_text),
         )
@@ -109,8 +109,9 @@ def _table_pieces(tables: TableHolder) -> Iterator[bytes]:
     yield b', "routes": ['
     if table is not None:
         separator = b""
-        for start in range(0, len(table.routes), _ROUTES_PER_PIECE):
-            documents = (route.document() for route in table.routes[start : start + _ROUTES_PER_PIECE])
+        routes = table.routes  # one moment's, however long the reader takes
+        for start in range(0, len(routes), _ROUTES_PER_PIECE):
+            documents = (route.document() for route in routes[start : start + _ROUTES_PER_PIECE])
             yield separator + ", ".join(map(json.dumps, documents)).encode()
             separator = b", "
     yield b"]}\n"

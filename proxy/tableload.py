@@ -8,8 +8,8 @@ parsing takes goes back to the system with the child.
 A frame is its length (4 bytes) and a tuple in `marshal` form, which is read much faster than JSON. It is safe here:
 only our own child writes to that pipe, and it is the same interpreter. In this order:
 
-    ("table", version, workloads, live keys, gone keys, gone routes, services, previews, salt)   or ("faults", [text, ...])
-   or ("changed",)
+    ("table", version, workloads, live keys, gone keys, gone routes, services, previews, salt)
+                                                            or ("faults", [text, ...])   or ("changed",)
     ("routes", [(routing key, sandbox, index of the workload, mappings), ...])              as often as needed
     ("end",)
 """

@@ -4,7 +4,7 @@ The data path reads one attribute, `view`, and one assignment swaps it; a reques
 Everything that a swap needs is made before that assignment. For a table of 100,000 routes this takes half a second, so
 it is made in slices, and the event loop serves requests between them.
 
-One source feeds a holder, one table at a time.
+One source feeds a holder: a file, by whole tables (`swap`), or the feed, which makes its views itself (`put`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from proxy.collector import collector_paused
-from proxy.routing.gone import NOTHING_GONE, remember
+from proxy.routing.gone import NOTHING_GONE, GoneMemory, remember
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Route, RoutingTable
 from proxy.routing.view import KnownRoute, WorkloadView
@@ -29,22 +30,39 @@ _EXPIRE_EVERY_S: Final = 10.0
 _MAX_FAULTS: Final = 100  # more are kept by nobody and read by nobody
 
 
+class Table(Protocol):
+    """A table, as those see it who ask what is in force."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def routes(self) -> Sequence[Route]: ...
+
+
 class TableHolder:
     """What this workload's proxy routes by: `view` for requests, `current` for those who ask what is in force."""
 
     def __init__(self, workload: Workload, source: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.workload: Final = workload
         self.source: Final = source
-        self.current: RoutingTable | None = None
+        self.current: Table | None = None
         self.view: WorkloadView | None = None
         self.refused_total = 0
         self.last_faults: tuple[str, ...] = ()  # why the source's latest table is not in force; none: it is
         self._clock: Final = clock
         self._loaded_at_s = clock()
-        self._memory = NOTHING_GONE
+        self.memory = NOTHING_GONE
         self._base_view: WorkloadView | None = None  # without the memory
-        self._endpoints: frozenset[Endpoint] = frozenset()
+        self._table: RoutingTable | None = None  # of a file
+        self._endpoints: AbstractSet[Endpoint] = frozenset()
+        self._sandboxes: AbstractSet[str] = frozenset()
+        self._unheard = ""  # why nothing is heard of the source; empty: it is heard
         self._listeners: Final[list[Callable[[], None]]] = []
+
+    @property
+    def now_s(self) -> float:
+        return self._clock()
 
     def on_swap(self, listener: Callable[[], None]) -> None:
         """Have this called after each swap, e.g. to close idle connections to endpoints that are out of use."""
@@ -62,6 +80,37 @@ class TableHolder:
             for _ in self._swapping(table):
                 await asyncio.sleep(PAUSE_S)
 
+    def put(
+        self,
+        table: Table,
+        view: WorkloadView,
+        memory: GoneMemory,
+        endpoints: AbstractSet[Endpoint],
+        sandboxes: AbstractSet[str],
+        *,
+        are_routes_same: bool = False,
+    ) -> None:
+        """Put a table in force whose view, without the memory, is made already. Cost: independent of its size.
+
+        `are_routes_same`: only other workloads' keys changed, so nobody else needs to be told.
+        """
+        self.current, self._base_view, self.memory = table, view, memory
+        self._endpoints, self._sandboxes = endpoints, sandboxes
+        self._loaded_at_s = self._clock()
+        self.last_faults = ()
+        self.view = view.joined_with(memory, self.workload)
+        if not are_routes_same:
+            for listener in self._listeners:
+                listener()
+
+    def unheard(self, why: str) -> None:
+        """Note that the source may have moved on and cannot be asked."""
+        self._unheard = why
+
+    def heard(self) -> None:
+        """Note that what is in force is what the source has."""
+        self._unheard = ""
+
     def refuse(self, faults: Sequence[str]) -> None:
         """Note that the source has another table, or none, and why the old one stays in force."""
         self.refused_total += 1
@@ -71,9 +120,9 @@ class TableHolder:
 
     def expire(self) -> None:
         """Forget what has been gone for an hour."""
-        memory = self._memory.expired(self._clock())
-        if memory is not self._memory and self._base_view is not None:
-            self._memory = memory
+        memory = self.memory.expired(self._clock())
+        if memory is not self.memory and self._base_view is not None:
+            self.memory = memory
             self.view = self._base_view.joined_with(memory, self.workload)
 
     async def run_expiry(self) -> None:
@@ -82,14 +131,18 @@ class TableHolder:
             await asyncio.sleep(_EXPIRE_EVERY_S)
             self.expire()
 
-    def endpoints(self) -> frozenset[Endpoint]:
+    def endpoints(self) -> AbstractSet[Endpoint]:
         """Every destination of this workload's routes."""
         return self._endpoints
+
+    def sandboxes(self) -> AbstractSet[str]:
+        """Every sandbox that the table names."""
+        return self._sandboxes
 
     @property
     def is_stale(self) -> bool:
         """Whether the source has moved on without us."""
-        return bool(self.last_faults)
+        return bool(self.last_faults or self._unheard)
 
     @property
     def age_s(self) -> float:
@@ -104,7 +157,7 @@ class TableHolder:
             "source": self.source,
             "stale": self.is_stale,
             "refused_total": self.refused_total,
-            "last_error": list(self.last_faults),
+            "last_error": [*self.last_faults, *([self._unheard] if self._unheard else ())],
         }
 
     def metrics_state(self) -> TableState | None:
@@ -121,7 +174,7 @@ class TableHolder:
 
     def _swapping(self, table: RoutingTable) -> Iterator[None]:
         """The steps of a swap."""
-        memory = remember(self.current, table, self._memory, self._clock())
+        memory = remember(self._table, table, self.memory, self._clock())
         yield
         endpoints: set[Endpoint] = set()
         known: dict[bytes, KnownRoute] = {}
@@ -141,16 +194,12 @@ class TableHolder:
             ),
             salt=table.salt,
         )
-        view = base_view.joined_with(memory, self.workload)
         yield
-        old_table, old_view = self.current, self._base_view
-        self.current, self._base_view, self._memory = table, base_view, memory
-        self._endpoints = frozenset(endpoints)
-        self._loaded_at_s = self._clock()
-        self.last_faults = ()
-        self.view = view
-        for listener in self._listeners:
-            listener()
+        sandboxes = {route.sandbox for route in table.routes}
+        yield
+        old_table, old_view = self._table, self._base_view
+        self._table = table
+        self.put(table, base_view, memory, endpoints, sandboxes)
         if old_table is not None and old_view is not None:
             dying: list[object] = [*old_view.routes.values(), *old_table.routes]
             del old_table, old_view

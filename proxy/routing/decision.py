@@ -180,7 +180,7 @@ class Decider:
         """The decision for a key without a route, and the one if the request is strict."""
         name = view.name_of(key)
         if name in view.live:
-            return self._gone_route if key in view.gone_routes else _NOT_FORKED_PAIR
+            return self._gone_route if view.has_lost_route(key) else _NOT_FORKED_PAIR
         if name in view.gone or name in view.remembered:
             return self._gone_key
         return self._unknown_key

@@ -202,7 +202,7 @@ def _known(reading: KeyReading, view: WorkloadView | None, port: int) -> str:
     name = view.name_of(key)
     digest = f" (known by its digest {name.decode()})" if name != key else ""
     if name in view.live:
-        taken = key in view.gone_routes
+        taken = view.has_lost_route(key)
         what = "its route was taken away within the hour" if taken else "no route for this workload"
         return f"live key, {what}{digest}"
     if name in view.gone:

@@ -50,6 +50,7 @@ class KnownRoute(Decision):
         return Decision(PORT_NOT_MAPPED, "sandbox", self.sandbox, None, PORT_NOT_MAPPED.status)
 
 
+_NONE: Final[frozenset[bytes]] = frozenset()
 _NO_OTHERS: Final[dict[int, Decision]] = {}
 
 
@@ -65,8 +66,8 @@ def _others(route: Route) -> dict[int, Decision]:
 class WorkloadView:
     """One workload's lookups in one version of the table. `gone_routes` count only for keys that are live.
 
-    `live`, `gone` and `remembered` hold names (`name_of`); `routes` and `gone_routes` are the workload's own, and hold
-    keys.
+    `live`, `gone` and `remembered` hold names (`name_of`); routes are the workload's own, and are held by keys.
+    `remembered` and `remembered_routes` are this proxy's own memory of what left.
     """
 
     version: str
@@ -74,8 +75,13 @@ class WorkloadView:
     live: AbstractSet[bytes]
     gone: AbstractSet[bytes]
     gone_routes: AbstractSet[bytes]
-    remembered: AbstractSet[bytes] = frozenset()  # gone by this proxy's own memory
+    remembered: AbstractSet[bytes] = frozenset()
+    remembered_routes: AbstractSet[bytes] = frozenset()
     salt: bytes | None = None  # None: keys stand for themselves
+
+    def has_lost_route(self, key: bytes) -> bool:
+        """Whether the workload's route for this key was taken away within the hour."""
+        return key in self.gone_routes or key in self.remembered_routes
 
     def name_of(self, key: bytes) -> bytes:
         """What stands for the key in the sets."""
@@ -91,7 +97,8 @@ class WorkloadView:
             self.routes,
             self.live,
             self.gone,
-            self.gone_routes | routes.keys() if routes else self.gone_routes,
+            self.gone_routes,
             memory.keys.keys(),
+            routes.keys() if routes else _NONE,
             self.salt,
         )

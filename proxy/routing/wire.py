@@ -33,7 +33,7 @@ from proxy.routing.names import (
 )
 from proxy.routing.table import API_VERSION, KIND, GoneRoute, Mapping, Preview, Route, RoutingTable, Service
 
-__all__ = ["TableError", "read_document", "read_route", "write_document"]
+__all__ = ["PartReader", "TableError", "read_document", "read_route", "write_document"]
 
 _T = TypeVar("_T")
 
@@ -77,6 +77,70 @@ def read_route(route: object, path: str, *, ignore_unknown: bool = False) -> tup
     reader = _Reader(ignore_unknown)
     result = reader.route(route, path)
     return (None if reader.faults else result), reader.faults
+
+
+class PartReader:
+    """Reads parts of a document whose fields a newer schema may have added to, each on its own, as a feed gets them."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self) -> None:
+        self._reader: Final = _Reader(ignore_unknown=True)
+
+    def route(self, value: object, path: str) -> tuple[Route | None, list[str]]:
+        """The route, or None and its faults."""
+        route = self._reader.route(value, path)
+        faults = self._taken_faults()
+        return (None if faults else route), faults
+
+    def whose(self, value: object, path: str) -> tuple[bytes, Workload]:
+        """The key and the workload of a route that has faults.
+
+        Raises: TableError if it cannot be told.
+        """
+        fields = value if type(value) is dict else {}
+        key = self._reader._key(fields.get("routingKey", _MISSING), f"{path}.routingKey")
+        workload = self._reader._workload(fields.get("baseline", _MISSING), f"{path}.baseline")
+        faults = self._taken_faults()
+        if key is None or workload is None:
+            raise TableError(faults or [f"{path}: must have a routingKey and a baseline"])
+        return key.encode("ascii"), workload
+
+    def gone_route(self, value: object, path: str) -> GoneRoute:
+        """Raises: TableError."""
+        route = self._reader._gone_route(value, path)
+        faults = self._taken_faults()
+        if route is None or faults:
+            raise TableError(faults)
+        return route
+
+    def keys(self, value: object, path: str, *, are_digests: bool) -> list[bytes]:
+        """The keys in a list, or their digests.
+
+        Raises: TableError.
+        """
+        if type(value) is list and all(type(key) is str for key in value):
+            holds = is_digest if are_digests else _is_routing_key
+            if all(map(holds, value)):
+                return [key.encode("ascii") for key in value]
+        reader = self._reader
+        reader._list(value, path, reader._digest if are_digests else reader._key)
+        raise TableError(self._taken_faults())
+
+    def salt(self, document: dict[str, object]) -> bytes | None:
+        """By what the document's keys are digests; None: they stand for themselves.
+
+        Raises: TableError.
+        """
+        salt = self._reader._salt(document["keyDigest"]) if "keyDigest" in document else None
+        if faults := self._taken_faults():
+            raise TableError(faults)
+        return salt
+
+    def _taken_faults(self) -> list[str]:
+        faults = self._reader.faults[:]
+        self._reader.faults.clear()
+        return faults
 
 
 def write_document(table: RoutingTable) -> dict[str, object]:

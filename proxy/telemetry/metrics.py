@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from proxy.errors import Reason
@@ -142,9 +143,9 @@ class Metrics:
         key = (decision.kind, self._label(decision.sandbox), reason.name)
         self.upstream_failures[key] = self.upstream_failures.get(key, 0) + 1
 
-    def table_swapped(self, sandboxes: Iterable[str]) -> None:
+    def table_swapped(self, sandboxes: AbstractSet[str]) -> None:
         """Another table: series of sandboxes that it does not name go away."""
-        known = self._sandboxes.intersection(sandboxes)
+        known = {sandbox for sandbox in self._sandboxes if sandbox in sandboxes}
         gone = self._sandboxes - known
         self._sandboxes = known
         if gone:

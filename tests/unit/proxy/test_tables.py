@@ -66,7 +66,7 @@ def test_what_left_is_remembered_for_an_hour() -> None:
     known = holder.view
     assert known is not None
     assert b"leaves" in known.remembered
-    assert b"moves" in known.gone_routes
+    assert known.has_lost_route(b"moves")
     clock.now_s += GONE_S - 1
     holder.expire()
     assert holder.view is known
@@ -74,7 +74,7 @@ def test_what_left_is_remembered_for_an_hour() -> None:
     holder.expire()
     assert holder.view is not None
     assert holder.view.remembered == frozenset()
-    assert holder.view.gone_routes == frozenset()
+    assert holder.view.remembered_routes == frozenset()
 
 
 def test_what_comes_back_is_live() -> None:

@@ -42,8 +42,8 @@ def test_a_route_that_left_while_its_key_lives() -> None:
     both, one = table(("a", ME), ("a", OTHER)), table(("a", ME))
     memory = remember(both, one, NOTHING_GONE, 0.0)
     assert memory == GoneMemory({}, {OTHER: {b"a": GONE_S}})
-    assert one.view(OTHER, memory).gone_routes == {b"a"}
-    assert one.view(ME, memory).gone_routes == frozenset()
+    assert one.view(OTHER, memory).remembered_routes == {b"a"}
+    assert one.view(ME, memory).remembered_routes == frozenset()
     assert remember(one, both, memory, 1.0) == NOTHING_GONE
 
 

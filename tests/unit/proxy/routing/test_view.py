@@ -52,4 +52,4 @@ def test_joined_with_a_memory() -> None:
     joined = view.joined_with(GoneMemory({b"g": 1.0}, {ME: {b"c": 1.0}}), ME)
     assert joined.routes is view.routes
     assert b"g" in joined.remembered
-    assert joined.gone_routes == {b"c"}
+    assert joined.remembered_routes == {b"c"}
