@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from proxy import flags
@@ -46,7 +47,7 @@ _HEADER: Final = Option("header", "'NAME: VALUE'", _field, "one field of the req
 _NAMED: Final = 5  # workloads in a hint
 _JSON: Final = Option("json", "", switch, "print JSON", default="off")
 _OPTIONS: Final[tuple[Option[object], ...]] = (
-    flags.TABLE,
+    replace(flags.TABLE, text="routing table, YAML or JSON", required=True),
     flags.WORKLOAD,
     _PORT,
     _HEADER,

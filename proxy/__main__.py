@@ -10,10 +10,14 @@ import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from proxy import errors
 from proxy.config import ConfigError, ListenerSettings, Settings, asks_for_help, help_text, parse
 from proxy.routing.names import Endpoint
+
+if TYPE_CHECKING:
+    from proxy.feed.source import Feed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,12 +74,22 @@ async def _run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    tables = TableHolder(settings.workload, source=settings.table_file)
-    table_file = TableFile(settings.table_file, tables)
-    try:
-        await table_file.load()
-    except TableError as error:
-        return _refuse([f"{settings.origins.table_file} {settings.table_file}: {fault}" for fault in error.faults])
+    feed: Feed | None = None
+    if settings.controller is not None:
+        from proxy.feed import source  # only here: a WebSocket library is 6 MB and 20 ms
+
+        tables = TableHolder(settings.workload, source=settings.controller.url)
+        ports = [each.workload_port for each in settings.listeners]
+        feed = source.Feed(settings.controller, settings.workload, ports, tables)
+        await feed.restore()
+    else:
+        assert settings.table_file is not None
+        tables = TableHolder(settings.workload, source=settings.table_file)
+        table_file = TableFile(settings.table_file, tables)
+        try:
+            await table_file.load()
+        except TableError as error:
+            return _refuse([f"{settings.origins.table_file} {settings.table_file}: {fault}" for fault in error.faults])
 
     faults: list[str] = []
 
@@ -93,7 +107,7 @@ async def _run(settings: Settings) -> int:
 
     metrics = Metrics()
     baselines = frozenset(listener.baseline for listener in settings.listeners)
-    destinations = DestinationPolicy(baselines, settings.destination_allow)
+    destinations = DestinationPolicy(baselines, settings.destination_allow, loopback=feed is None)
     network = Network(
         Resolver(settings.dns_servers).look_up,
         destinations.is_refused,
@@ -138,6 +152,7 @@ async def _run(settings: Settings) -> int:
             decision_field=settings.decision_header,
             appends_forwarded=settings.appends_forwarded,
             baseline_version=settings.baseline_version,
+            traffic=None if feed is None else feed.traffic,
         )
 
     def table_swapped() -> None:
@@ -149,12 +164,12 @@ async def _run(settings: Settings) -> int:
 
     admin = Admin(
         tables=tables,
-        exposition=Exposition(metrics, tables.metrics_state),
+        exposition=Exposition(metrics, tables.metrics_state, None if feed is None else feed.state),
         keys=settings.keys,
         reader=reader,
         decider=decider,
         ports=tuple(listener.workload_port for listener in settings.listeners),
-        why_not_ready=lambda: "draining" if stop.is_set() else None,
+        why_not_ready=lambda: "draining" if stop.is_set() else feed.why_not_ready() if feed is not None else None,
         start_drain=stop.set,
     )
 
@@ -179,7 +194,10 @@ async def _run(settings: Settings) -> int:
     sys.stderr.writelines(f"pointsman proxy: {announcement}\n" for announcement in announcements)
     sys.stderr.flush()
     spawn(connections.run_clock(), "clock")
-    spawn(table_file.watch(), "table file")
+    if feed is not None:
+        feed.start()
+    else:
+        spawn(table_file.watch(), "table file")
     spawn(tables.run_expiry(), "gone keys")
 
     await stop.wait()
@@ -190,6 +208,8 @@ async def _run(settings: Settings) -> int:
     is_clean = await connections.drain(limit_s)  # which also makes room for those who wait to be accepted
     await stopped
     is_clean &= await connections.drain(began_s + limit_s - loop.time())
+    if feed is not None:
+        await feed.leave()
     admin_listener.close()
     pool.close()
     if not is_clean:

@@ -51,12 +51,14 @@ MODULES: Final = (
     "proxy.net.upstream",
     "proxy.routing.baggage",
     "proxy.routing.decision",
+    "proxy.routing.digest",
     "proxy.routing.key",
     "proxy.routing.names",
     "proxy.routing.tracestate",
     "proxy.routing.view",
     "proxy.sides",
     "proxy.telemetry.metrics",
+    "proxy.telemetry.traffic",
 )
 
 

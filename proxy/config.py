@@ -7,17 +7,22 @@ options themselves are rows in `flags`; what only shows when options are seen to
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TypeVar
 
 from proxy import flags
-from proxy.options import Values, asks_for_help, help_rows, markdown_rows, read_options
+from proxy.options import Option, Values, asks_for_help, help_rows, markdown_rows, read_options
 from proxy.routing.decision import VERSIONS, Policy
 from proxy.routing.key import KeySettings
 from proxy.routing.names import Endpoint, Workload
 
 __all__ = ["ConfigError", "Settings", "asks_for_help", "help_text", "options_markdown", "parse"]
+
+T = TypeVar("T")
 
 
 class ConfigError(Exception):
@@ -69,6 +74,18 @@ class DrainSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """Where the table comes from, if not from a file. `proxy_id`: what this process is called there."""
+
+    url: str
+    token_file: str | None
+    ca_file: str | None
+    state_dir: str | None
+    sync_timeout_s: float
+    proxy_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Origins:
     """The flag or the variable that each came from, for faults that show only when it is used."""
 
@@ -81,7 +98,8 @@ class Origins:
 class Settings:
     listeners: tuple[ListenerSettings, ...]
     workload: Workload
-    table_file: str
+    table_file: str | None
+    controller: ControllerSettings | None  # either this or the file
     admin: Endpoint | None
     keys: KeySettings
     policy: Policy
@@ -104,6 +122,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     Raises: ConfigError with every fault.
     """
     values, faults = read_options(flags.OPTIONS, argv, environ)
+    faults += _source_faults(values)
     faults += _listener_faults(values)
     faults += _address_faults(values)
     faults += name_faults(values)
@@ -112,13 +131,14 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     return Settings(
         listeners=_listeners(values),
         workload=values.one(flags.WORKLOAD),
-        table_file=values.one(flags.TABLE),
+        table_file=_only(values, flags.TABLE),
+        controller=_controller(values, environ),
         admin=values.one(flags.ADMIN),
         keys=key_settings(values),
         policy=policy(values),
         sandbox_failure_to_baseline=values.one(flags.ON_SANDBOX_FAILURE) == "baseline",
         destination_allow=values.present(flags.DESTINATION_ALLOW),
-        upstream_source=next(iter(values.present(flags.UPSTREAM_SOURCE)), None),
+        upstream_source=_only(values, flags.UPSTREAM_SOURCE),
         appends_forwarded=values.one(flags.FORWARDED) == "append",
         baseline_version=VERSIONS[values.one(flags.BASELINE_PROTOCOL)],
         dns_servers=values.present(flags.DNS_SERVER),
@@ -157,7 +177,8 @@ def policy(values: Values) -> Policy:
 def help_text() -> str:
     """What `--help` prints."""
     return (
-        "usage: pointsman proxy --listen HOST:PORT --baseline HOST:PORT --workload NS/KIND/NAME --table FILE [...]\n"
+        "usage: pointsman proxy --listen HOST:PORT --baseline HOST:PORT --workload NS/KIND/NAME\n"
+        "                       (--table FILE | --controller URL) [...]\n"
         "\n"
         "Routes requests that carry a sandbox's routing key to that sandbox, all others to the baseline.\n"
         "Each flag has an environment variable, named below; a flag beats it. There, commas separate repeated values.\n"
@@ -173,6 +194,32 @@ def options_markdown() -> str:
     return markdown_rows(flags.OPTIONS)
 
 
+def _only(values: Values, option: Option[T]) -> T | None:
+    """The value of an option without a default."""
+    return next(iter(values.present(option)), None)
+
+
+def _controller(values: Values, environ: Mapping[str, str]) -> ControllerSettings | None:
+    url = _only(values, flags.CONTROLLER)
+    if url is None:
+        return None
+    return ControllerSettings(
+        url=url,
+        token_file=_only(values, flags.TOKEN_FILE),
+        ca_file=_only(values, flags.CONTROLLER_CA),
+        state_dir=_only(values, flags.STATE_DIR),
+        sync_timeout_s=values.one(flags.SYNC_TIMEOUT),
+        proxy_id=_proxy_id(environ, values.present(flags.LISTEN)[0]),
+    )
+
+
+def _proxy_id(environ: Mapping[str, str], listen: Endpoint) -> str:
+    """The pod's name where there is one; elsewhere what stays the same when the proxy is started again."""
+    pod = "".join(character for character in environ.get("POD_NAME", "") if character.isprintable())
+    place = str(listen) if listen.port else f"pid-{os.getpid()}"
+    return (pod or f"{socket.gethostname()}/{place}")[:253]
+
+
 def _listeners(values: Values) -> tuple[ListenerSettings, ...]:
     listens, baselines = values.present(flags.LISTEN), values.present(flags.BASELINE)
     ports = values.present(flags.WORKLOAD_PORT) or tuple(baseline.port for baseline in baselines)
@@ -183,6 +230,25 @@ def _listeners(values: Values) -> tuple[ListenerSettings, ...]:
 
 
 # --- faults that show only when options are seen together ----------------------------------------------------------
+
+
+def _source_faults(values: Values) -> list[str]:
+    """The table comes from one place, and what only a controller needs makes no sense without one."""
+    faults: list[str] = []
+    table, controller = values.all(flags.TABLE), values.all(flags.CONTROLLER)
+    if not table and not controller:
+        faults.append(
+            f"{flags.TABLE.flag} (or {flags.TABLE.variable}) or {flags.CONTROLLER.flag} (or"
+            f" {flags.CONTROLLER.variable}) is required: where the routing table comes from"
+        )
+    if table and controller:
+        faults.append(f"{values.origin(flags.TABLE)}: can't be given with {values.origin(flags.CONTROLLER)}")
+    for option in (flags.TOKEN_FILE, flags.CONTROLLER_CA, flags.STATE_DIR):
+        if values.all(option) and not controller:
+            faults.append(f"{values.origin(option)}: needs {flags.CONTROLLER.flag}")
+    if values.all(flags.CONTROLLER_CA) and any(url.startswith("http:") for url in values.present(flags.CONTROLLER)):
+        faults.append(f"{values.origin(flags.CONTROLLER_CA)}: needs a {flags.CONTROLLER.flag} with https")
+    return faults
 
 
 def _listener_faults(values: Values) -> list[str]:

@@ -204,6 +204,9 @@ class Exchange:
             self._refuse_upgrade()
             return
         self._status = status
+        key = self._reading.key
+        if key is not None:
+            self._count(key)
         if self._replay:
             self._replay = []
         self._grpc_status = head.grpc_status if head.grpc_status >= 0 else _GRPC_UNKNOWN
@@ -216,6 +219,16 @@ class Exchange:
             # After an early answer the rest of the request is most likely not wanted (CHECKLIST 25), and after an
             # upgrade that was refused nobody can tell what the next bytes are meant to be (CHECKLIST 38).
             self._downstream.send_head(head, is_last=not self.request_ended or bool(self.head.upgrade))
+
+    def _count(self, key: bytes) -> None:
+        """Whose response head a tagged request got: the guard against a false green (`telemetry.traffic`)."""
+        traffic = self._port.traffic
+        if traffic is None:
+            return
+        if self.decision.mapping is not None:
+            traffic.from_sandbox(key)
+        else:
+            traffic.from_baseline(key)
 
     def _refuse_upgrade(self) -> None:
         """An HTTP/1.1 upstream that answers as if nothing else was asked for: said in HTTP/2, that is a tunnel."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -81,6 +82,22 @@ def network(text: str) -> IPv4Network | IPv6Network:
         raise ValueError(f"must be a CIDR, e.g. 10.0.0.0/8, is {text!r} ({error})") from None
 
 
+def controller_url(text: str) -> str:
+    """Where a controller answers, without the slash at its end; a path may stand before the feed's own."""
+    scheme, _, rest = text.partition("://")
+    place, slash, path = rest.partition("/")
+    if scheme not in ("http", "https") or not place:
+        raise ValueError(f"must be http://HOST:PORT or https://HOST:PORT, is {text!r}")
+    if _NO_PATH.search(path):
+        raise ValueError(f"must be a plain path after HOST:PORT, is {text!r}")
+    endpoint = target_endpoint(place if place.rpartition("]")[2].count(":") else f"{place}:{_DEFAULT_PORTS[scheme]}")
+    return f"{scheme}://{endpoint}{slash}{path}".rstrip("/")
+
+
+_NO_PATH: Final = re.compile(r"[^A-Za-z0-9._~/-]")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
 def address(text: str) -> str:
     """An address without a port."""
     try:
@@ -140,7 +157,49 @@ WORKLOAD: Final = Option(
     required=True,
 )
 TABLE: Final = Option(
-    "table", "FILE", plain, "routing table, YAML or JSON; watched, a valid change is live at once", required=True
+    "table",
+    "FILE",
+    plain,
+    "routing table, YAML or JSON; watched, a valid change is live at once; either this or --controller",
+)
+CONTROLLER: Final = Option(
+    "controller",
+    "URL",
+    controller_url,
+    "controller that the routing table comes from, http://HOST:PORT or https://HOST:PORT; the proxy listens and serves "
+    "untagged requests whether it answers or not",
+)
+TOKEN_FILE: Final = Option(
+    "token-file",
+    "FILE",
+    plain,
+    "file with the bearer token that proves to the controller which workload this is; read anew at each connection",
+    why="tokens are renewed in place, and must not stand in arguments",
+)
+CONTROLLER_CA: Final = Option(
+    "controller-ca",
+    "FILE",
+    plain,
+    "certificates (PEM) that the controller's is checked against, read anew when the file changes; https only",
+    default_text="the system's",
+)
+STATE_DIR: Final = Option(
+    "state-dir",
+    "DIR",
+    plain,
+    "folder where the controller's last good table is kept, so that a proxy that starts while the controller is gone "
+    "routes by it, marked stale",
+    default_text="none",
+    why="it holds this workload's routing keys, so somebody must choose where",
+)
+SYNC_TIMEOUT: Final = Option(
+    "sync-timeout",
+    "SECONDS",
+    seconds(0),
+    "how long /readyz waits for the first table of the controller; tagged requests get 503 until there is one",
+    default="10",
+    why="a controller that is down must not keep pods from starting",
+    unit="s",
 )
 ADMIN: Final = Option(
     "admin",
@@ -156,8 +215,8 @@ DESTINATION_ALLOW: Final = Option(
     network,
     "where destinations of the table may be, after name resolution; without it anywhere but link-local and metadata "
     "addresses and this proxy's own listeners, which are refused always",
-    default_text="anywhere",
-    why="a table from a file is the operator's own word",
+    default_text="anywhere, but loopback only with --table",
+    why="a table from a file is the operator's own word, a controller's is others'",
     repeatable=True,
 )
 UPSTREAM_SOURCE: Final = Option(
@@ -372,6 +431,11 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     WORKLOAD_PORT,
     WORKLOAD,
     TABLE,
+    CONTROLLER,
+    TOKEN_FILE,
+    CONTROLLER_CA,
+    STATE_DIR,
+    SYNC_TIMEOUT,
     ADMIN,
     DESTINATION_ALLOW,
     UPSTREAM_SOURCE,

@@ -15,6 +15,7 @@ from proxy.routing.key import KeyReader
 from proxy.routing.names import Endpoint
 from proxy.routing.view import WorkloadView
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.traffic import KeyTraffic
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
@@ -114,3 +115,4 @@ class Port:
     decision_field: bool
     appends_forwarded: bool = False
     baseline_version: int = AS_IT_CAME
+    traffic: KeyTraffic | None = None  # where somebody asks for counts per key

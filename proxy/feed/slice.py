@@ -39,6 +39,11 @@ class Update:
     not_gone_routes: list[bytes] = field(default_factory=list)
 
     @property
+    def size(self) -> int:
+        lists = (self.removed_routes, self.live, self.not_live, self.gone, self.not_gone, self.gone_routes)
+        return sum(map(len, lists)) + len(self.routes) + len(self.refused) + len(self.not_gone_routes)
+
+    @property
     def changes_routes(self) -> bool:
         return bool(self.routes or self.refused or self.removed_routes)
 

@@ -31,12 +31,30 @@ class TableState:
     refused_total: int
 
 
-class Exposition:
-    """`/metrics` of one process."""
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """What is told of the connection to the controller."""
 
-    def __init__(self, metrics: Metrics, table_state: Callable[[], TableState | None]) -> None:
+    is_connected: bool
+    is_synced: bool
+    connected_total: int
+    failures_total: int
+    state_file_failures_total: int
+    lost_counts_total: int
+
+
+class Exposition:
+    """`/metrics` of one process. `feed_state`: where the table comes from a controller."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        table_state: Callable[[], TableState | None],
+        feed_state: Callable[[], FeedState] | None = None,
+    ) -> None:
         self._metrics = metrics
         self._table_state = table_state
+        self._feed_state = feed_state
         self._registry: CollectorRegistry | None = None
 
     def text(self, accept: str) -> tuple[bytes, str]:
@@ -58,6 +76,8 @@ class Exposition:
         state = self._table_state()
         if state is not None:
             yield from _table(state)
+        if self._feed_state is not None:
+            yield from _feed(self._feed_state())
 
     def describe(self) -> Iterable[Metric]:
         """None: the names are checked by a test, not at registration."""
@@ -166,6 +186,31 @@ def _table(state: TableState) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "pointsman_table_refused", "Tables that were refused; the old one stayed.", value=state.refused_total
     )
+
+
+def _feed(state: FeedState) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    for gauge, text, value in (
+        ("pointsman_controller_connected", "1 while there is a connection to the controller.", state.is_connected),
+        ("pointsman_controller_synced", "1 once a table of the controller was in force.", state.is_synced),
+    ):
+        yield GaugeMetricFamily(gauge, text, value=int(value))
+    for counter, text, total in (
+        ("pointsman_controller_connections", "Connections to the controller.", state.connected_total),
+        ("pointsman_controller_failures", "Connections that broke or were not made.", state.failures_total),
+        (
+            "pointsman_state_file_failures",
+            "State files that were refused at start or could not be written.",
+            state.state_file_failures_total,
+        ),
+        (
+            "pointsman_lost_key_counts",
+            "Requests left out of the counts per key: too many keys nobody knows.",
+            state.lost_counts_total,
+        ),
+    ):
+        yield CounterMetricFamily(counter, text, value=total)
 
 
 def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:

@@ -1,0 +1,243 @@
+"""The last good slice on disk, so that a proxy that starts while the controller is gone routes by it, and says so.
+
+    pointsman-state/1 <blake2b of all that follows>
+    {"workload": "ns/Kind/name", "position": 7, "version": "v7", "keyDigest": {"salt": ".."}}
+    {"routes": [..]}          parts of a RoutingTable document, one a line, each as small as the feed's
+    {"liveKeys": [..]}
+
+- Written whole: to another name, to the disk, then renamed. Whoever is killed meanwhile leaves the file of before.
+- Read whole or not at all: a file that is damaged, cut off, of another format or of another workload is refused, and
+  the proxy starts as one that was never synced.
+- Mode 0600: it holds the keys of this workload's sandboxes.
+- Requests come first. Text is made a few routes at a time, the disk is waited for in a thread, and writing takes a
+  twentieth of the time at most; where only the position moved it waits for half a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice
+from typing import Final
+
+from proxy.feed.messages import SCHEMA, Snapshot
+from proxy.feed.receiver import Receiver
+from proxy.feed.slice import Slice
+from proxy.routing.faults import excerpt
+from proxy.routing.names import Workload
+from proxy.routing.table import KIND, Route
+
+_FORMAT: Final = b"pointsman-state/1"
+_MAX_BYTES: Final = 1 << 29
+_PIECE_ROUTES: Final = 100  # 1 ms of work
+_PIECE_KEYS: Final = 5_000
+_PAUSE_S: Final = 0.002
+_MIN_INTERVAL_S: Final = 1.0
+_POSITION_INTERVAL_S: Final = 30.0
+_SHARE: Final = 20  # of the time
+_AFTER_FAILURE_S: Final = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class StateError(Exception):
+    """The file can't be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A slice of one moment, which the next change does not touch."""
+
+    header: dict[str, object]
+    routes: list[Route]
+    keys: dict[str, list[bytes]]
+    gone_routes: list[bytes]
+
+
+class StateFile:
+    """One workload's file in a folder. Failures to write are counted and said, and tried again."""
+
+    def __init__(self, folder: str, workload: Workload) -> None:
+        name = blake2b(str(workload).encode(), digest_size=8).hexdigest()
+        self.path: Final = os.path.join(folder, f"slice-{name}.state")
+        self.failures_total = 0
+        self._folder: Final = folder
+        self._workload: Final = workload
+        self._receiver: Receiver | None = None
+        self._changed: Final = asyncio.Event()
+        self._is_due = False  # more than the position changed
+        self._writing: Final = asyncio.Lock()
+        self._said = ""
+
+    # --- read ---
+
+    def load(self) -> list[Snapshot]:
+        """What the file holds, as the parts of a snapshot; none if there is no file.
+
+        Raises: StateError.
+        """
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            with open(self.path, "rb") as file:
+                if os.fstat(file.fileno()).st_size > _MAX_BYTES:
+                    raise StateError(f"is larger than {_MAX_BYTES} bytes")
+                raw = file.read()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StateError(f"can't be read: {error.strerror}") from None
+        return self._parts(raw)
+
+    def refused(self, why: str) -> None:
+        """Note that the file could not be used."""
+        self.failures_total += 1
+        _log.error("state file %s refused, starting without a table: %s", self.path, why)
+
+    def _parts(self, raw: bytes) -> list[Snapshot]:
+        seal, _, content = raw.partition(b"\n")
+        kind, _, digest = seal.partition(b" ")
+        if kind != _FORMAT:
+            raise StateError(f"must begin with {_FORMAT.decode()}, begins with {excerpt(raw[:30].decode('latin-1'))}")
+        if _digest([content]) != digest:
+            raise StateError("is damaged: its checksum does not fit")
+        try:
+            header, *parts = map(json.loads, content.splitlines())
+            if header["workload"] != str(self._workload):
+                raise StateError(f"is of {excerpt(header['workload'])}, not of {self._workload}")
+            common = {"apiVersion": SCHEMA, "kind": KIND, "version": header["version"]}
+            if header["keyDigest"] is not None:
+                common["keyDigest"] = header["keyDigest"]
+            position = header["position"]
+            if type(position) is not int:
+                raise TypeError("position")
+            parts = parts or [{}]
+            return [
+                Snapshot("state", position, common["version"], common | part, index, index == len(parts) - 1)
+                for index, part in enumerate(parts)
+            ]
+        except (ValueError, TypeError, KeyError) as error:
+            raise StateError(f"is not what this version writes: {excerpt(str(error))}") from None
+
+    # --- written ---
+
+    def note(self, has_changed: bool) -> None:
+        """Another table is in force."""
+        self._is_due |= has_changed
+        self._changed.set()
+
+    async def run(self, receiver: Receiver) -> None:
+        """Write for as long as the proxy runs."""
+        self._receiver = receiver
+        while True:
+            await self._changed.wait()
+            if not self._is_due:
+                await self._until_due(_POSITION_INTERVAL_S)
+            began_s = time.monotonic()
+            is_written = await self.write()
+            took_s = time.monotonic() - began_s
+            await asyncio.sleep(max(_MIN_INTERVAL_S, _SHARE * took_s) if is_written else _AFTER_FAILURE_S)
+
+    async def _until_due(self, limit_s: float) -> None:
+        end_s = time.monotonic() + limit_s
+        while not self._is_due and time.monotonic() < end_s:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(end_s - time.monotonic()):
+                    await self._changed.wait()
+            except TimeoutError:
+                return
+
+    async def write(self) -> bool:
+        """Write what is in force, unless the file has it; whether the file has it now."""
+        async with self._writing:
+            receiver = self._receiver
+            if receiver is None or receiver.slice is None or not (self._changed.is_set() or self._is_due):
+                return True
+            self._changed.clear()
+            self._is_due = False
+            copy = self._copy(receiver.slice, receiver.position)
+            pieces = []
+            for piece in _lines(copy, self._workload):
+                pieces.append(piece)
+                await asyncio.sleep(_PAUSE_S)
+            try:
+                await asyncio.to_thread(_write, self.path, pieces)
+            except OSError as error:
+                self.note(has_changed=True)
+                self._failed(error.strerror or str(error))
+                return False
+            self._said = ""
+            return True
+
+    def _failed(self, why: str) -> None:
+        self.failures_total += 1
+        if why != self._said:
+            self._said = why
+            _log.error("state file %s can't be written: %s", self.path, why)
+
+    def _copy(self, current: Slice, position: int | None) -> _Copy:
+        return _Copy(
+            {
+                "workload": str(self._workload),
+                "position": position,
+                "version": current.version,
+                "keyDigest": None if current.salt is None else {"salt": current.salt.hex()},
+            },
+            [known.route for known in current.known.values()],
+            {"liveKeys": list(current.live), "goneKeys": list(current.gone)},
+            list(current.gone_routes),
+        )
+
+
+def _lines(copy: _Copy, workload: Workload) -> Iterator[bytes]:
+    """The file's lines after the first, each a short piece of work."""
+    yield _line(copy.header)
+    routes = iter(copy.routes)
+    while part := list(islice(routes, _PIECE_ROUTES)):
+        yield _line({"routes": [route.document() for route in part]})
+    for name, keys in copy.keys.items():
+        yield from _key_lines(name, keys)
+    baseline = {"kind": workload.kind, "namespace": workload.namespace, "name": workload.name}
+    gone = iter(copy.gone_routes)
+    while names := list(islice(gone, _PIECE_KEYS)):
+        yield _line({"goneRoutes": [{"routingKey": name.decode("ascii"), "baseline": baseline} for name in names]})
+
+
+def _key_lines(name: str, keys: list[bytes]) -> Iterator[bytes]:
+    for start in range(0, len(keys), _PIECE_KEYS):
+        yield _line({name: [key.decode("ascii") for key in keys[start : start + _PIECE_KEYS]]})
+
+
+def _line(value: dict[str, object]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _digest(pieces: Sequence[bytes]) -> bytes:
+    digest = blake2b(digest_size=32)
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest().encode("ascii")
+
+
+def _write(path: str, pieces: Sequence[bytes]) -> None:
+    """Raises: OSError; then the file at `path` is as it was."""
+    temporary = f"{path}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)  # one that was left behind may have another
+        file.write(b"%s %s\n" % (_FORMAT, _digest(pieces)))
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(descriptor)
+    os.replace(temporary, path)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
