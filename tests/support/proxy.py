@@ -138,15 +138,17 @@ def run_proxy(
     workload_ports: tuple[int, ...] = (PORT,),
     environ: Mapping[str, str] | None = None,
     prefix: tuple[str, ...] = (),
+    controller: str | None = None,
 ) -> Iterator[Proxy]:
-    """A proxy in front of baselines (ports on loopback, or addresses).
+    """A proxy in front of baselines (ports on loopback, or addresses). `controller`: its URL, in place of a table.
 
     It must stop cleanly within the block or is stopped here.
     """
     path = tmp_path / "table.json"
-    if not path.exists():
+    if controller is None and not path.exists():
         write_table(path, document if document is not None else table())
-    command = [*prefix, sys.executable, "-m", "proxy", "--table", str(path), "--workload", WORKLOAD]
+    command = [*prefix, sys.executable, "-m", "proxy", "--workload", WORKLOAD]
+    command += ["--table", str(path)] if controller is None else ["--controller", controller]
     command += ["--admin", "127.0.0.1:0"]
     for baseline, workload_port in zip(baselines, workload_ports, strict=True):
         address = baseline if isinstance(baseline, str) else f"127.0.0.1:{baseline}"
