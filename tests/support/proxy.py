@@ -139,6 +139,7 @@ def run_proxy(
     environ: Mapping[str, str] | None = None,
     prefix: tuple[str, ...] = (),
     controller: str | None = None,
+    workload: str = WORKLOAD,
 ) -> Iterator[Proxy]:
     """A proxy in front of baselines (ports on loopback, or addresses). `controller`: its URL, in place of a table.
 
@@ -147,7 +148,7 @@ def run_proxy(
     path = tmp_path / "table.json"
     if controller is None and not path.exists():
         write_table(path, document if document is not None else table())
-    command = [*prefix, sys.executable, "-m", "proxy", "--workload", WORKLOAD]
+    command = [*prefix, sys.executable, "-m", "proxy", "--workload", workload]
     command += ["--table", str(path)] if controller is None else ["--controller", controller]
     command += ["--admin", "127.0.0.1:0"]
     for baseline, workload_port in zip(baselines, workload_ports, strict=True):
