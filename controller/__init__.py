@@ -19,4 +19,6 @@ of `proxy`, which never imports us.
     following         which files have changed and stand still                      folderwatch  inotify
     objectfile        what stands in a file, in its last good form                  documents  files cut and mended
     journal           what must outlive us                                          atomic  files written whole or not
+
+    engine            runs the compiler over a store: changes come into force, whole and in order
 """

@@ -241,6 +241,27 @@ class Compiler:
         """When the next compilation is due although there is no news: something is forgotten then."""
         return self._expiries[0][0] if self._expiries else None
 
+    @property
+    def has_news(self) -> bool:
+        return bool(self._dirty_keys or self._dirty_groups or self._dirty_statuses)
+
+    @property
+    def objects(self) -> Mapping[Ref, Object]:
+        return self._objects
+
+    def status(self, ref: Ref) -> Status | None:
+        """What the last compilation said of an object, whether its store has that already or not."""
+        return self._statuses.get(ref)
+
+    def changes(self, ref: Ref) -> Changes | None:
+        """The workloads that an object changes."""
+        return self._changes.get(ref)
+
+    def namespace_of(self, key: str) -> str | None:
+        """Whose a live or gone key is."""
+        known = self._memory.get(key)
+        return known.namespace if known is not None else None
+
     def memory(self) -> dict[str, KeyMemory]:
         """All that was remembered by the last compilation."""
         return dict(self._memory)

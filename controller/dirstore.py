@@ -140,13 +140,13 @@ class DirStore:
                 raise Conflict(f"{ref} was taken out of {name} by somebody else")
             return self._objects[ref]
 
-    async def put_status(self, ref: Ref, status: Status) -> None:
+    async def put_statuses(self, statuses: Mapping[Ref, Status]) -> None:
         async with self._lock:
-            before = self._objects.get(ref)
-            if before is not None and before.status != status:
-                self._objects[ref] = with_status(before, status)
-                await self._keep([ref])
-                self._watchers.changed([ref])
+            changed = [ref for ref, status in statuses.items() if self._has_other_status(ref, status)]
+            for ref in changed:
+                self._objects[ref] = with_status(self._objects[ref], statuses[ref])
+            await self._keep(changed)
+            self._watchers.changed(changed)
 
     async def delete(self, ref: Ref, expected: str | None = None) -> None:
         async with self._lock:
@@ -319,6 +319,10 @@ class DirStore:
                 self._files[file] = ObjectFile(None, objects)
                 for ref in objects:
                     self._places.setdefault(ref, set()).add(file)
+
+    def _has_other_status(self, ref: Ref, status: Status) -> bool:
+        object_ = self._objects.get(ref)
+        return object_ is not None and object_.status != status
 
     async def _keep(self, refs: Iterable[Ref]) -> None:
         if self._journal is None:

@@ -49,14 +49,14 @@ class Store(Protocol):
         """Raises: NotFound."""
 
     async def put(self, object_: Object, expected: str | None = None) -> Object:
-        """The object as it is stored now; its status is not taken (`put_status`).
+        """The object as it is stored now; its status is not taken (`put_statuses`).
 
         `expected`: the resource version that it must have, `NONE_YET` if it must be new, None for whatever it is.
         Raises: Conflict; ObjectError for a change that may not be (`schema.change_faults`); Unwritable.
         """
 
-    async def put_status(self, ref: Ref, status: Status) -> None:
-        """Keeps the status, if there is such an object. Its resource version stays."""
+    async def put_statuses(self, statuses: Mapping[Ref, Status]) -> None:
+        """Keeps the statuses of the objects that there are. Their resource versions stay. Raises: Unwritable."""
 
     async def delete(self, ref: Ref, expected: str | None = None) -> None:
         """Raises: NotFound, Conflict, Unwritable."""

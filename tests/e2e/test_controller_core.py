@@ -41,8 +41,7 @@ class Core:
         self.journal.write(
             {key: record.document() if record is not None else None for key, record in found.memory.items()}
         )
-        for changed, status in found.statuses.items():
-            await self.store.put_status(changed, status)
+        await self.store.put_statuses(found.statuses)
         return found
 
 

@@ -75,7 +75,7 @@ def test_what_files_do_not_say_outlives_a_restart(tmp_path: Path) -> None:
 
     async def first() -> None:
         async with opened(tmp_path) as store:
-            await store.put_status(ref("one"), status)
+            await store.put_statuses({ref("one"): status})
             found.append(await store.get(ref("one")))
 
     async def second() -> None:
@@ -477,9 +477,9 @@ def test_a_status_is_kept_and_told(tmp_path: Path) -> None:
             watching = asyncio.get_running_loop().create_task(following(store, events))
             await until(lambda: events, "a snapshot")
             before = await store.get(ref("one"))
-            await store.put_status(ref("one"), Status("k"))
-            await store.put_status(ref("one"), Status("k"))
-            await store.put_status(ref("unheard-of"), Status("k"))
+            await store.put_statuses({ref("one"): Status("k")})
+            await store.put_statuses({ref("one"): Status("k")})
+            await store.put_statuses({ref("unheard-of"): Status("k")})
             await until(lambda: len(events) == 2, "a change")
             assert events[1] == Changed(replace(before, status=Status("k")))
             # A later change of the file leaves it, and it does not change the version.
