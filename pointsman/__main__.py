@@ -11,9 +11,10 @@ usage: pointsman COMMAND ...
 
 Routes test traffic to sandboxes by the routing key in W3C baggage or tracestate.
 
-  proxy     the sidecar: stands before a workload and routes its requests
-  explain   says where a request would go, and why, by a table file
-  demo      starts a chain of services with sidecars and shows where requests go
+  proxy       the sidecar: stands before a workload and routes its requests
+  controller  sandboxes in, routing table out: a folder of files and a REST API
+  explain     says where a request would go, and why, by a table file
+  demo        starts a chain of services with sidecars and shows where requests go
 
 `pointsman COMMAND --help` tells more, `pointsman --version` which version this is.
 """
@@ -39,6 +40,12 @@ def _proxy(argv: Sequence[str]) -> int:
     from proxy.__main__ import main as proxy_main
 
     return proxy_main(argv)
+
+
+def _controller(argv: Sequence[str]) -> int:
+    from controller.__main__ import main as controller_main
+
+    return controller_main(argv)
 
 
 def _explain(argv: Sequence[str]) -> int:
@@ -69,7 +76,12 @@ def _version() -> str:
         return "(not installed)"
 
 
-_COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {"proxy": _proxy, "explain": _explain, "demo": _demo}
+_COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+    "proxy": _proxy,
+    "controller": _controller,
+    "explain": _explain,
+    "demo": _demo,
+}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,157 @@
+"""`python -m controller`: wiring only. Settings, state, listener, store, engine, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack, closing, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from controller.config import ConfigError, Settings, asks_for_help, help_text, parse
+
+_CLOSE_S = 5.0  # for answers under way, when we are asked to stop
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the controller until it is asked to stop. Exit codes: SPEC 6."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if asks_for_help(arguments):
+        sys.stdout.write(help_text())
+        return 0
+    try:
+        settings = parse(arguments, os.environ)
+    except ConfigError as error:
+        return _refuse(error.faults)
+
+    import uvloop
+
+    logging.basicConfig(format="pointsman controller: %(message)s", level=logging.INFO, stream=sys.stderr)
+    return uvloop.run(_run(settings))
+
+
+def _refuse(faults: Sequence[str]) -> int:
+    for fault in faults:
+        sys.stderr.write(f"pointsman controller: {fault}\n")
+    return 2
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"pointsman controller: {text}\n")
+    sys.stderr.flush()
+
+
+async def _run(settings: Settings) -> int:
+    from aiohttp import web
+
+    from controller.access import TokensFile
+    from controller.allow import AllowList
+    from controller.background import spawn
+    from controller.compile import Settings as CompileSettings
+    from controller.dirstore import DirStore
+    from controller.engine import Engine
+    from controller.errors import Unwritable
+    from controller.listening import ListenError, bind, url_of
+    from controller.reloading import ReloadError, Reloading
+    from controller.rest.app import make_app
+    from controller.rest.pages import OPERATIONS
+    from controller.rest.services import Services
+    from controller.state import StateError, open_state
+    from controller.tls import Certificate
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    async with AsyncExitStack() as stack:
+        faults: list[str] = []
+        reloads: list[Reloading] = []
+        tokens = TokensFile(settings.tokens_file) if settings.tokens_file is not None else None
+        certificate = Certificate(*settings.tls) if settings.tls is not None else None
+        try:
+            if tokens is not None and settings.tokens_file is not None:
+                reloads.append(Reloading("--tokens-file", [settings.tokens_file], tokens.load))
+            if certificate is not None and settings.tls is not None:
+                reloads.append(Reloading("--tls-cert, --tls-key", settings.tls, certificate.load))
+        except ReloadError as error:
+            faults.append(str(error))
+        if not os.path.isdir(settings.folder):
+            faults.append(f"--source: there is no folder {settings.folder}")
+        else:
+            try:
+                state = stack.enter_context(open_state(settings.state_folder))
+            except StateError as error:
+                faults.append(f"--state-dir: {error}")
+        sockets = []
+        try:
+            sockets = await bind(settings.listen)
+        except ListenError as error:
+            faults.append(f"--listen: {error}")
+        for listening in sockets:
+            stack.enter_context(closing(listening))
+        if faults:
+            return _refuse(faults)
+
+        def clock() -> datetime:
+            return datetime.now(UTC)
+
+        store = DirStore(settings.folder, settings.state_folder, clock=clock)
+        allow = AllowList(map(str, settings.destination_allow))
+        engine = Engine(store, state.keys, CompileSettings(allow), clock=clock)
+        services = Services(
+            store=store,
+            engine=engine,
+            identify=tokens.identity if tokens is not None else None,
+            clock=clock,
+        )
+        runner = web.AppRunner(
+            make_app(services, OPERATIONS), access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_S
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        context = certificate.context if certificate is not None else None
+        for listening in sockets:
+            await web.SockSite(runner, listening, ssl_context=context).start()
+            _say(f"listening on {url_of(listening, is_tls=context is not None)} for {settings.folder}")
+
+        async def run() -> None:
+            await store.start()
+            await engine.run()
+
+        stack.push_async_callback(store.close)
+        working = spawn(_until(stop, run()), "engine")
+        stack.push_async_callback(_ended, working)
+        for reload in reloads:
+            stack.push_async_callback(_ended, spawn(reload.run(), "reload"))
+        try:
+            await working
+        except (OSError, Unwritable) as error:
+            return _refuse([f"--source: {error}"])
+        return 0
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Does the work until it fails or we are asked to stop."""
+    loop = asyncio.get_running_loop()
+    working, stopping = loop.create_task(work), loop.create_task(stop.wait())
+    try:
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        for task in (working, stopping):
+            await _ended(task)
+
+
+async def _ended(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, Exception):
+        await task
+
+
+if __name__ == "__main__":
+    sys.exit(main())

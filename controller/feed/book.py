@@ -1,0 +1,267 @@
+"""The table by keys, its recent changes, and both as messages for the proxies of one workload. Pure.
+
+What is told to a proxy (SPEC 5): the routes and gone routes of its workload, and all live and gone keys, by digest: so a
+slice reveals no key of others, and the lists of digests are the same for all. What is the same for many is encoded once:
+the digests for everybody, the whole message for proxies of one workload that have the same position.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from controller.keystate import KeyState
+from proxy.feed.messages import PART_BYTES, PART_KEYS, PART_ROUTES, Change, Current, Snapshot
+from proxy.feed.wire import encode, encode_value
+from proxy.routing.digest import key_digest
+from proxy.routing.names import Workload
+from proxy.routing.table import API_VERSION, KIND
+
+# Proxies that were away for no longer than these changes get what changed; a snapshot is cheaper beyond.
+_LOG_CHANGES: Final = 1000
+_LOG_KEYS: Final = 20_000
+
+_NOTHING: Final = KeyState("")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One step: the state before it of each key that it changed."""
+
+    position: int
+    before: dict[str, KeyState]
+
+
+@dataclass(slots=True)
+class _OfWorkload:
+    """What changed for the proxies of one workload alone."""
+
+    routes: list[str] = field(default_factory=list)  # encoded documents
+    removed_routes: list[str] = field(default_factory=list)
+    gone_routes: list[str] = field(default_factory=list)
+    not_gone_routes: list[str] = field(default_factory=list)
+
+
+_UNCHANGED: Final = _OfWorkload()
+
+
+class _Delta:
+    """What changed between two positions."""
+
+    __slots__ = ("by_workload", "keys", "texts")
+
+    def __init__(self) -> None:
+        self.keys: dict[str, list[str]] = {"liveKeys": [], "notLiveKeys": [], "goneKeys": [], "notGoneKeys": []}
+        self.by_workload: dict[Workload, _OfWorkload] = {}
+        self.texts: dict[Workload, list[str]] = {}  # the messages, once somebody asked
+
+
+class Book:
+    """`apply` what changed; `snapshot`, `change` and `current` are texts to send, in order."""
+
+    def __init__(self, salt: str, position: int = 0) -> None:
+        """`salt`: hexadecimal. `position`: no proxy must have a higher one."""
+        self.salt: Final = salt
+        self.position = position
+        self.version = ""
+        self._states: Final[dict[str, KeyState]] = {}
+        self._keys_of: Final[dict[Workload, dict[str, None]]] = {}  # with a route or a gone route there
+        self._digests: Final[dict[str, str]] = {}
+        self._log: Final[deque[_Entry]] = deque()
+        self._log_keys = 0
+        self._deltas: Final[dict[int, _Delta | None]] = {}  # by where they begin; they end here
+        self._key_texts: list[str] | None = None
+        self._snapshots: Final[dict[Workload, list[str]]] = {}
+
+    def state(self, key: str) -> KeyState | None:
+        return self._states.get(key)
+
+    def apply(self, position: int, version: str, states: Iterable[KeyState]) -> None:
+        """The next step. The position is higher than the one before."""
+        assert position > self.position
+        before: dict[str, KeyState] = {}
+        for state in states:
+            before[state.key] = self._states.get(state.key, _NOTHING)
+            self._set(state)
+        self._log.append(_Entry(position, before))
+        self._log_keys += len(before)
+        while len(self._log) > _LOG_CHANGES or (self._log_keys > _LOG_KEYS and self._log):
+            self._log_keys -= len(self._log.popleft().before)
+        self.position, self.version = position, version
+        self._deltas.clear()
+        self._snapshots.clear()
+        self._key_texts = None
+
+    def _set(self, state: KeyState) -> None:
+        key = state.key
+        before = self._states.get(key, _NOTHING)
+        for workload in _workloads(before) - _workloads(state):
+            keys = self._keys_of[workload]
+            keys.pop(key, None)
+            if not keys:
+                del self._keys_of[workload]
+        for workload in _workloads(state):
+            self._keys_of.setdefault(workload, {})[key] = None
+        if state.is_known:
+            self._states[key] = state
+        else:
+            self._states.pop(key, None)
+            self._digests.pop(key, None)
+
+    def _digest(self, key: str) -> str:
+        digest = self._digests.get(key)
+        if digest is None:
+            digest = self._digests[key] = key_digest(key.encode(), bytes.fromhex(self.salt)).decode()
+        return digest
+
+    # --- what has not changed ----------------------------------------------------------------------------------------
+
+    def current(self) -> list[str]:
+        return [encode(Current(self.nonce(self.position), self.position, self.version, self.salt))]
+
+    def nonce(self, from_position: int | None) -> str:
+        """Names the way to the present position: from one that a proxy has, or None, from nothing."""
+        return f"{'all' if from_position is None else from_position}-{self.position}"
+
+    # --- all ---------------------------------------------------------------------------------------------------------
+
+    def snapshot(self, workload: Workload) -> list[str]:
+        texts = self._snapshots.get(workload)
+        if texts is None:
+            texts = self._snapshots[workload] = list(self._snapshot(workload))
+        return texts
+
+    def _snapshot(self, workload: Workload) -> Iterator[str]:
+        if self._key_texts is None:
+            self._key_texts = list(self._snapshot_keys())
+        routes: list[str] = []
+        gone_routes: list[str] = []
+        for key in sorted(self._keys_of.get(workload, ())):
+            state = self._states[key]
+            routes += [encode_value(route.document()) for route in state.routes if route.baseline == workload]
+            gone_routes += [encode_value(gone.document()) for gone in state.gone_routes if gone.baseline == workload]
+        head = f'"apiVersion":"{API_VERSION}","kind":"{KIND}","version":{encode_value(self.version)}'
+        head += f',"keyDigest":{{"salt":"{self.salt}"}}'
+        bodies = [f'{keys},"routes":[]' for keys in self._key_texts]
+        bodies += [f'"routes":[{",".join(part)}]' for part in _parts(routes, PART_ROUTES)]
+        bodies += [f'"routes":[],"goneRoutes":[{",".join(part)}]' for part in _parts(gone_routes, PART_ROUTES)]
+        for number, body in enumerate(bodies):
+            message = Snapshot(self.nonce(None), self.position, self.version, {}, number, number == len(bodies) - 1)
+            yield encode(message, {"document": f"{{{head},{body}}}"})
+
+    def _snapshot_keys(self) -> Iterator[str]:
+        """The lists of digests, in parts; one at least."""
+        live = [self._digest(key) for key, state in self._states.items() if state.is_live]
+        gone = [self._digest(key) for key, state in self._states.items() if state.is_gone]
+        for start in range(0, max(len(live), len(gone), 1), PART_KEYS // 2):
+            lists = live[start : start + PART_KEYS // 2], gone[start : start + PART_KEYS // 2]
+            yield f'"liveKeys":{encode_value(lists[0])},"goneKeys":{encode_value(lists[1])}'
+
+    # --- what has changed --------------------------------------------------------------------------------------------
+
+    def reaches(self, position: int) -> bool:
+        """Whether what changed since then is known."""
+        return position == self.position or self._delta(position) is not None
+
+    def change(self, workload: Workload, from_position: int) -> list[str] | None:
+        """None: nobody knows any more what changed since then, or it was too much to tell."""
+        delta = self._delta(from_position)
+        if delta is None:
+            return None
+        texts = delta.texts.get(workload)
+        if texts is None:
+            texts = delta.texts[workload] = list(self._change(delta, workload, from_position))
+        return texts
+
+    def _delta(self, from_position: int) -> _Delta | None:
+        if from_position not in self._deltas:
+            before = self._before(from_position)
+            self._deltas[from_position] = self._delta_of(before) if before is not None else None
+        return self._deltas[from_position]
+
+    def _before(self, from_position: int) -> dict[str, KeyState] | None:
+        """The states at that position of all keys that changed since."""
+        before: dict[str, KeyState] = {}
+        for entry in reversed(self._log):
+            if entry.position == from_position:
+                return before
+            before.update(entry.before)  # going back in time: the earliest one counts
+        return None
+
+    def _delta_of(self, before: dict[str, KeyState]) -> _Delta:
+        delta = _Delta()
+        for key, old in before.items():
+            new = self._states.get(key, _NOTHING)
+            if new.is_live != old.is_live:
+                delta.keys["liveKeys" if new.is_live else "notLiveKeys"].append(self._digest(key))
+            if new.is_gone != old.is_gone:
+                delta.keys["goneKeys" if new.is_gone else "notGoneKeys"].append(self._digest(key))
+            self._add_routes(delta, key, old, new)
+            if not new.is_known:
+                self._digests.pop(key, None)
+        return delta
+
+    def _add_routes(self, delta: _Delta, key: str, old: KeyState, new: KeyState) -> None:
+        def of(workload: Workload) -> _OfWorkload:
+            return delta.by_workload.setdefault(workload, _OfWorkload())
+
+        old_routes = {route.baseline: route for route in old.routes}
+        new_routes = {route.baseline: route for route in new.routes}
+        for workload, route in new_routes.items():
+            if old_routes.get(workload) != route:
+                of(workload).routes.append(encode_value(route.document()))
+        for workload in old_routes.keys() - new_routes.keys():
+            of(workload).removed_routes.append(key)
+        old_gone = {gone.baseline: gone for gone in old.gone_routes}
+        new_gone = {gone.baseline: gone for gone in new.gone_routes}
+        for workload in new_gone.keys() - old_gone.keys():
+            of(workload).gone_routes.append(encode_value(new_gone[workload].document()))
+        for workload in old_gone.keys() - new_gone.keys():
+            of(workload).not_gone_routes.append(key)
+
+    def _change(self, delta: _Delta, workload: Workload, from_position: int) -> Iterator[str]:
+        own = delta.by_workload.get(workload, _UNCHANGED)
+        bodies: list[dict[str, str]] = []
+        for name, keys in delta.keys.items():
+            bodies += [{name: encode_value(part)} for part in _parts(keys, PART_KEYS)]
+        bodies += [{"routes": f"[{','.join(part)}]"} for part in _parts(own.routes, PART_ROUTES)]
+        bodies += [{"goneRoutes": f"[{','.join(part)}]"} for part in _parts(own.gone_routes, PART_ROUTES)]
+        for name, keys in (("removedRoutes", own.removed_routes), ("notGoneRoutes", own.not_gone_routes)):
+            bodies += [{name: encode_value(part)} for part in _parts(keys, PART_KEYS)]
+        if len({name for body in bodies for name in body}) == len(bodies) and sum(map(_size, bodies)) < PART_BYTES:
+            bodies = [{name: text for body in bodies for name, text in body.items()}]  # the usual case: one message
+        for number, body in enumerate(bodies):
+            yield encode(
+                Change(
+                    self.nonce(from_position),
+                    self.position,
+                    from_position,
+                    self.version,
+                    salt=self.salt,
+                    part=number,
+                    is_last=number == len(bodies) - 1,
+                ),
+                body,
+            )
+
+
+def _workloads(state: KeyState) -> set[Workload]:
+    return {route.baseline for route in state.routes} | {gone.baseline for gone in state.gone_routes}
+
+
+def _parts(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+    """So many at a time, and no more than fit into a message."""
+    start = size = 0
+    for number, text in enumerate(texts):
+        if number > start and (number - start == most or size + len(text) > PART_BYTES):
+            yield texts[start:number]
+            start, size = number, 0
+        size += len(text) + 3
+    if start < len(texts):
+        yield texts[start:]
+
+
+def _size(body: dict[str, str]) -> int:
+    return sum(len(text) for text in body.values())

@@ -1,0 +1,111 @@
+"""One proxy: what it has, what is under way to it, what it refused. Pure.
+
+At most one answer is awaited at a time: what changes meanwhile is one change more, from what the proxy has then.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from controller.feed.book import Book
+from proxy.feed.messages import Ack, Hello, Nack
+from proxy.routing.names import Workload
+
+
+class Subscription:
+    """Made from the proxy's first words. `due` says what to send it now; ask again after each news and answer."""
+
+    __slots__ = (
+        "_answered",
+        "_awaited",
+        "_needs_all",
+        "boot",
+        "faults",
+        "id",
+        "ports",
+        "position",
+        "refused_routes",
+        "release",
+        "since",
+        "version",
+        "workload",
+    )
+
+    def __init__(self, hello: Hello, workload: Workload, book: Book, now: datetime) -> None:
+        self.id: Final = hello.id
+        self.boot: Final = hello.boot
+        self.workload: Final = workload
+        self.ports: Final = hello.ports
+        self.release: Final = hello.release
+        self.since: Final = now
+        self.position: int | None = None  # of the table that it has in force, as far as we know
+        self.version: str | None = None
+        self.faults: tuple[str, ...] = ()  # of what it refused last
+        self.refused_routes: dict[str, tuple[str, ...]] = {}  # by key: it has the table without these
+        self._awaited: tuple[str, int] | None = None  # nonce and position
+        self._answered = -1  # the book's position when it answered last
+        self._needs_all = True
+        if hello.position is not None and hello.salt == book.salt:
+            self.position, self.version = hello.position, hello.version
+            self._needs_all = False
+
+    def due(self, book: Book) -> list[str]:
+        """Texts to send now, in order; none while an answer is missing, or if there is nothing new."""
+        if self._awaited is not None or self._answered == book.position:
+            return []
+        if not self._needs_all and self.position is not None:
+            if self.version == book.version:
+                self._awaited = (book.nonce(book.position), book.position)
+                return book.current()
+            texts = book.change(self.workload, self.position)
+            if texts is not None:
+                self._awaited = (book.nonce(self.position), book.position)
+                return texts
+        self._awaited = (book.nonce(None), book.position)
+        return book.snapshot(self.workload)
+
+    def acknowledge(self, ack: Ack) -> bool:
+        """Whether that was awaited."""
+        if self._awaited is None or ack.nonce != self._awaited[0]:
+            return False
+        self._take_answer(ack.version)
+        self._needs_all = False
+        self.faults, self.refused_routes = (), {}
+        return True
+
+    def refuse(self, nack: Nack) -> bool:
+        """Whether that was awaited. What was refused is not sent again before something changes, and then all is, so
+        that the answer says all that is refused."""
+        if self._awaited is None or nack.nonce != self._awaited[0]:
+            return False
+        if nack.is_whole:
+            self._answered = self._awaited[1]
+            self._awaited = None
+        else:
+            self._take_answer(None)
+        self._needs_all = True
+        self.faults = nack.faults or ("refused, without a reason",)
+        self.refused_routes = {route.routing_key: route.faults for route in nack.routes}
+        return True
+
+    def _take_answer(self, version: str | None) -> None:
+        assert self._awaited is not None
+        self.position = self._answered = self._awaited[1]
+        self.version = version
+        self._awaited = None
+
+    def resync(self) -> None:
+        """What was sent does not fit on what it has."""
+        self.position = self.version = None
+        self._awaited = None
+        self._answered = -1
+        self._needs_all = True
+
+    def knows(self, position: int) -> bool:
+        """Whether the table of this position, or a later one, is in force there, but for `refused_routes`."""
+        return self._answered >= position and self.position is not None and self.position >= position
+
+    def has_refused(self, position: int) -> bool:
+        """Whether it said no to a table of this position or a later one."""
+        return self._answered >= position and not self.knows(position)

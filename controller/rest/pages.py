@@ -1,0 +1,8 @@
+"""All operations of the API."""
+
+from __future__ import annotations
+
+from controller.rest import health
+from controller.rest.operations import Operation
+
+OPERATIONS: tuple[Operation, ...] = (*health.OPERATIONS,)
