@@ -55,6 +55,7 @@ async def _run(settings: Settings) -> int:
     from controller.dirstore import DirStore
     from controller.engine import Engine
     from controller.errors import Unwritable
+    from controller.feed.hub import Hub
     from controller.listening import ListenError, bind, url_of
     from controller.reloading import ReloadError, Reloading
     from controller.rest.app import make_app
@@ -101,10 +102,12 @@ async def _run(settings: Settings) -> int:
 
         store = DirStore(settings.folder, settings.state_folder, clock=clock)
         allow = AllowList(map(str, settings.destination_allow))
-        engine = Engine(store, state.keys, CompileSettings(allow), clock=clock)
+        hub = Hub(state.feed, clock)
+        engine = Engine(store, state.keys, CompileSettings(allow), [hub.apply], clock=clock)
         services = Services(
             store=store,
             engine=engine,
+            hub=hub,
             identify=tokens.identity if tokens is not None else None,
             clock=clock,
         )

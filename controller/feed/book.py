@@ -1,8 +1,8 @@
 """The table by keys, its recent changes, and both as messages for the proxies of one workload. Pure.
 
-What is told to a proxy (SPEC 5): the routes and gone routes of its workload, and all live and gone keys, by digest: so a
-slice reveals no key of others, and the lists of digests are the same for all. What is the same for many is encoded once:
-the digests for everybody, the whole message for proxies of one workload that have the same position.
+What is told to a proxy (SPEC 5): the routes and gone routes of its workload, and all live and gone keys, by digest. So
+a slice reveals no key of others, and the lists of digests are the same for all. What is the same for many is encoded
+once: the digests for everybody, the whole message for proxies of one workload that have the same position.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from controller.feed.progress import Missing, OfWorkload, Progress
 from controller.feed.subscription import Subscription
 from controller.feed.traffic import Gap, TrafficBook
 from controller.journal import Journal
-from proxy.feed.messages import MAX_POSITION, SCHEMA, Ack, Hello, Nack, Report, Traffic
+from proxy.feed.messages import MAX_POSITION, SCHEMA, Ack, Counted, Hello, Nack, Report, Traffic
 from proxy.feed.wire import encode
 from proxy.routing.names import Workload
 
@@ -233,6 +233,8 @@ class Hub:
 
     def take_traffic(self, subscription: Subscription, message: Traffic) -> None:
         self._traffic.take(subscription.id, subscription.boot, subscription.workload, message, self._now_s)
+        if (outbox := self._outboxes.get(subscription.id)) is not None and self.is_attached(subscription):
+            outbox.append(encode(Counted(message.seq)))
         if message.reply is not None:
             self._answered(message.reply, subscription.id)
             self._news()
@@ -264,7 +266,7 @@ class Hub:
     # --- how far it has got ------------------------------------------------------------------------------------------
 
     def progress(self, key: str, workloads: Mapping[Workload, bool], position: int) -> Progress:
-        """Of the table of this position. `workloads`: those that the key has routes for, and whether they lead anywhere."""
+        """Of the table of this position. `workloads`: where the key has routes, and whether they lead anywhere."""
         knowing = sum(each.knows(position) for each in self._attached.values())
         return Progress(
             attached=len(self._attached),
@@ -291,8 +293,8 @@ class Hub:
         ]
         return OfWorkload(workload, len(here), len(has), has_destination, tuple(missing))
 
-    def has_everywhere(self, position: int) -> bool:
-        """Whether every proxy that is there has the table of this position, or refused it."""
+    def have(self, position: int) -> bool:
+        """Whether every proxy that is there has the table of this position or a later one, or refused it."""
         return all(each.knows(position) or each.has_refused(position) for each in self._attached.values())
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from controller.access import PROXY
+from controller.feed.endpoint import SOCKETS, Sockets, close_all
 from controller.rest.guard import foreign
 from controller.rest.operations import OPEN, Handler, Operation
 from controller.rest.problems import Problem, problem_of
@@ -23,6 +24,8 @@ def make_app(services: Services, operations: Iterable[Operation]) -> web.Applica
     """The application with these operations."""
     app = web.Application(middlewares=[_answered, _identified], client_max_size=MAX_BODY_BYTES)
     app[SERVICES] = services
+    app[SOCKETS] = Sockets()
+    app.on_shutdown.append(close_all)
     app[_OPEN] = frozenset(operation.path for operation in operations if operation.role == OPEN)
     for operation in operations:
         app.router.add_route(operation.method, operation.path, _permitted(operation))

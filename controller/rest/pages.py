@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from controller.feed import endpoint
 from controller.rest import health
 from controller.rest.operations import Operation
 
-OPERATIONS: tuple[Operation, ...] = (*health.OPERATIONS,)
+OPERATIONS: tuple[Operation, ...] = (*health.OPERATIONS, *endpoint.OPERATIONS)

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from controller.access import ANYBODY, Identity
 from controller.engine import Engine
+from controller.feed.hub import Hub
 from controller.rest.problems import Problem
 from controller.store import Store
 
@@ -21,6 +22,7 @@ class Services:
 
     store: Store
     engine: Engine
+    hub: Hub
     identify: Callable[[str], Identity | None] | None
     clock: Callable[[], datetime]
 
