@@ -45,17 +45,23 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
 async def _run(settings: Settings) -> int:
     from aiohttp import web
 
     from controller.access import TokensFile
     from controller.allow import AllowList
+    from controller.audit import Audit
     from controller.background import spawn
     from controller.compile import Settings as CompileSettings
     from controller.dirstore import DirStore
     from controller.engine import Engine
     from controller.errors import Unwritable
     from controller.feed.hub import Hub
+    from controller.lifecycle import Lifecycle
     from controller.listening import ListenError, bind, url_of
     from controller.reloading import ReloadError, Reloading
     from controller.rest.app import make_app
@@ -63,6 +69,7 @@ async def _run(settings: Settings) -> int:
     from controller.rest.services import Services
     from controller.state import StateError, open_state
     from controller.tls import Certificate
+    from controller.writing import Writer
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -94,22 +101,29 @@ async def _run(settings: Settings) -> int:
             faults.append(f"--listen: {error}")
         for listening in sockets:
             stack.enter_context(closing(listening))
+        try:
+            audit = Audit(settings.audit_file, _clock)
+            stack.callback(audit.close)
+        except OSError as error:
+            faults.append(f"--audit-log: {settings.audit_file} can't be written: {error.strerror}")
         if faults:
             return _refuse(faults)
 
-        def clock() -> datetime:
-            return datetime.now(UTC)
-
-        store = DirStore(settings.folder, settings.state_folder, clock=clock)
+        store = DirStore(settings.folder, settings.state_folder, clock=_clock)
         allow = AllowList(map(str, settings.destination_allow))
-        hub = Hub(state.feed, clock)
-        engine = Engine(store, state.keys, CompileSettings(allow), [hub.apply], clock=clock)
+        hub = Hub(state.feed, _clock)
+        engine = Engine(store, state.keys, CompileSettings(allow), [hub.apply], clock=_clock)
+        writer = Writer(store, settings.quotas, _clock)
+        lifecycle = Lifecycle(store, engine, writer, hub, audit, settings.drain_limit_s, _clock)
+        engine.on_settled.append(lifecycle.hear)
         services = Services(
             store=store,
             engine=engine,
             hub=hub,
+            writer=writer,
+            audit=audit,
             identify=tokens.identity if tokens is not None else None,
-            clock=clock,
+            clock=_clock,
         )
         runner = web.AppRunner(
             make_app(services, OPERATIONS), access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_S
@@ -123,7 +137,9 @@ async def _run(settings: Settings) -> int:
 
         async def run() -> None:
             await store.start()
-            await engine.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(engine.run())
+                tasks.create_task(lifecycle.run())
 
         stack.push_async_callback(store.close)
         working = spawn(_until(stop, run()), "engine")

@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, NamedTuple
 
 from controller.grammar import LABEL_KEY_RULE, is_label_key
+from controller.quotas import Quotas
 from proxy.flags import listen_endpoint, network
 from proxy.options import Option, Values, asks_for_help, help_rows, plain, read_options, seconds, whole
 from proxy.routing.names import Endpoint
@@ -134,15 +135,6 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     DESTINATION_ALLOW,
     DRAIN_LIMIT,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Quotas:
-    """None: no limit."""
-
-    per_namespace: int | None = None
-    per_owner: int | None = None
-    owner_label: str = "owner"
 
 
 class Tls(NamedTuple):

@@ -5,6 +5,9 @@ ControllerError
     StoreError      a store could not do what was asked
         NotFound    there is no such object
         Conflict    the object is not in the state that the writer expected
+            Exists      there must be no such object, and there is
+            Deleting    the object is being deleted, and only that
+        OverQuota   there may be no more objects of this kind
         Unwritable  the store can't be written, or can't be written safely now
 """
 
@@ -40,6 +43,18 @@ class NotFound(StoreError):
 
 class Conflict(StoreError):
     """The object is not in the state that the writer expected."""
+
+
+class Exists(Conflict):
+    """There must be no such object, and there is."""
+
+
+class Deleting(Conflict):
+    """The object is being deleted: it takes no changes any more."""
+
+
+class OverQuota(StoreError):
+    """A limit is reached; the text names it."""
 
 
 class Unwritable(StoreError):

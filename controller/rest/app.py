@@ -8,12 +8,13 @@ from typing import Final
 
 from aiohttp import web
 
-from controller.access import PROXY
+from controller.access import ANYBODY, PROXY
 from controller.feed.endpoint import SOCKETS, Sockets, close_all
+from controller.objects import Ref
 from controller.rest.guard import foreign
 from controller.rest.operations import OPEN, Handler, Operation
-from controller.rest.problems import Problem, problem_of
-from controller.rest.services import SERVICES, Services, identity, set_identity
+from controller.rest.problems import TYPE, Problem, problem_of
+from controller.rest.services import SERVICES, Services, changed, identity, set_identity
 
 MAX_BODY_BYTES: Final = 1 << 20  # a sandbox of a hundred forks with patches; the longest text of one is 64 KiB
 
@@ -22,17 +23,64 @@ _log = logging.getLogger(__name__)
 
 def make_app(services: Services, operations: Iterable[Operation]) -> web.Application:
     """The application with these operations."""
-    app = web.Application(middlewares=[_answered, _identified], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[_audited, _answered, _identified], client_max_size=MAX_BODY_BYTES)
     app[SERVICES] = services
     app[SOCKETS] = Sockets()
     app.on_shutdown.append(close_all)
-    app[_OPEN] = frozenset(operation.path for operation in operations if operation.role == OPEN)
-    for operation in operations:
-        app.router.add_route(operation.method, operation.path, _permitted(operation))
+    app[_OPERATIONS] = {(operation.method, operation.path): operation for operation in operations}
+    app.on_response_prepare.append(_signed)
+    for operation in app[_OPERATIONS].values():
+        handle = _permitted(operation)
+        app.router.add_route(operation.method, operation.path, handle)
+        if operation.method == "GET":
+            app.router.add_route("HEAD", operation.path, handle)
     return app
 
 
-_OPEN: Final = web.AppKey("open", frozenset[str])
+_OPERATIONS: Final = web.AppKey("operations", dict[tuple[str, str], Operation])
+
+
+def _operation(request: web.Request) -> Operation | None:
+    resource = request.match_info.route.resource
+    method = "GET" if request.method == "HEAD" else request.method
+    return request.app[_OPERATIONS].get((method, resource.canonical)) if resource is not None else None
+
+
+async def _signed(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "pointsman"  # and not what it is made of, with versions
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+
+
+@web.middleware
+async def _audited(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A line for each change, done or refused. A dry run is none."""
+    operation = _operation(request)
+    if operation is None or operation.verb is None or request.query.get("dryRun"):
+        return await handler(request)
+    status: int = 500
+    reason: object = "cancelled"  # asked to stop while it was under way
+    try:
+        response = await handler(request)
+        status, reason = response.status, response.get(TYPE)
+        return response
+    finally:
+        request.app[SERVICES].audit.write(
+            who.name if (who := identity(request)) is not None else "unknown",
+            "create" if status == 201 else operation.verb,
+            changed(request) or _named(request, operation),
+            "done" if status < 300 else "refused" if status < 500 else "failed",
+            status=status,
+            reason=reason if isinstance(reason, str) else None,
+            remote=request.remote,
+        )
+
+
+def _named(request: web.Request, operation: Operation) -> Ref | None:
+    """The object in the path; without a name where only the body says it, and was not read."""
+    if operation.kind is None:
+        return None
+    return Ref(operation.kind, request.match_info.get("namespace", ""), request.match_info.get("name", ""))
 
 
 @web.middleware
@@ -54,16 +102,17 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
 @web.middleware
 async def _identified(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Nothing but the open pages is told to those whom nobody knows, not even what there is."""
-    app_services = request.app[SERVICES]
-    if app_services.identify is None:
+    identify = request.app[SERVICES].identify
+    if identify is None:
         if (why := foreign(request.headers)) is not None:
             raise Problem("foreign", why)
+        set_identity(request, ANYBODY)
         return await handler(request)
-    resource = request.match_info.route.resource
-    if resource is not None and resource.canonical in request.app[_OPEN]:
+    operation = _operation(request)
+    if operation is not None and operation.role == OPEN:
         return await handler(request)
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    who = app_services.identify(token.strip()) if scheme.lower() == "bearer" else None
+    who = identify(token.strip()) if scheme.lower() == "bearer" else None
     if who is None:
         what = "this token is not known" if token else "a bearer token is needed"
         raise Problem("unauthorized", what, headers={"WWW-Authenticate": "Bearer"})
@@ -77,8 +126,8 @@ def _permitted(operation: Operation) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         who = identity(request)
-        is_open = request.app[SERVICES].identify is None
-        if not is_open and not who.may(operation.role):
+        assert who is not None
+        if who is not ANYBODY and not who.may(operation.role):
             what = "is for the feed only" if who.role == PROXY else f"has the role {who.role}"
             raise Problem("forbidden", f"this needs the role {operation.role}; the token {who.name} {what}")
         namespace = request.match_info.get("namespace")

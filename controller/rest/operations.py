@@ -46,3 +46,5 @@ class Operation:
     body: str | Mapping[str, object] | None = None  # a schema, as in answers
     problems: tuple[int, ...] = ()  # statuses of its own, beside 401, 403 and 503
     tag: str = "objects"
+    verb: str | None = None  # what the audit log calls it, if it changes something
+    kind: str | None = None  # of the object that the path names

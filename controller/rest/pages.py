@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.feed import endpoint
-from controller.rest import health
+from controller.rest import health, objects
 from controller.rest.operations import Operation
 
-OPERATIONS: tuple[Operation, ...] = (*health.OPERATIONS, *endpoint.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (*objects.OPERATIONS, *health.OPERATIONS, *endpoint.OPERATIONS)

@@ -30,6 +30,7 @@ from typing import Final
 from aiohttp import web
 
 PREFIX: Final = "urn:pointsman:problem:"
+TYPE: Final = "pointsman.problem"
 MEDIA_TYPE: Final = "application/problem+json"
 
 STATUSES: Final[dict[str, int]] = {
@@ -79,7 +80,9 @@ class Problem(Exception):
 
     def response(self) -> web.Response:
         text = json.dumps(self.document()) + "\n"
-        return web.Response(status=self.status, text=text, content_type=MEDIA_TYPE, headers=self.headers)
+        response = web.Response(status=self.status, text=text, content_type=MEDIA_TYPE, headers=self.headers)
+        response[TYPE] = self.type  # for the audit log
+        return response
 
 
 def problem_of(error: web.HTTPException) -> Problem:

@@ -9,11 +9,14 @@ from typing import Final
 
 from aiohttp import web
 
-from controller.access import ANYBODY, Identity
+from controller.access import Identity
+from controller.audit import Audit
 from controller.engine import Engine
 from controller.feed.hub import Hub
+from controller.objects import Ref
 from controller.rest.problems import Problem
 from controller.store import Store
+from controller.writing import Writer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,27 +26,45 @@ class Services:
     store: Store
     engine: Engine
     hub: Hub
+    writer: Writer
+    audit: Audit
     identify: Callable[[str], Identity | None] | None
     clock: Callable[[], datetime]
 
 
 SERVICES: Final = web.AppKey("services", Services)
 _IDENTITY: Final = "pointsman.identity"
+_CHANGED: Final = "pointsman.changed"
 
 
 def services(request: web.Request) -> Services:
     return request.app[SERVICES]
 
 
-def identity(request: web.Request) -> Identity:
-    """Who asks."""
-    found = request.get(_IDENTITY, ANYBODY)
-    assert isinstance(found, Identity)
-    return found
+def identity(request: web.Request) -> Identity | None:
+    """Who asks; None: nobody whom we know."""
+    found = request.get(_IDENTITY)
+    return found if isinstance(found, Identity) else None
+
+
+def sees(request: web.Request, namespace: str) -> bool:
+    """Whether whoever asks may know of what is in that namespace."""
+    who = identity(request)
+    return who is not None and who.sees(namespace)
 
 
 def set_identity(request: web.Request, who: Identity) -> None:
     request[_IDENTITY] = who
+
+
+def changed(request: web.Request) -> Ref | None:
+    """Which object the request is to change, where its path does not say it."""
+    found = request.get(_CHANGED)
+    return found if isinstance(found, Ref) else None
+
+
+def set_changed(request: web.Request, ref: Ref) -> None:
+    request[_CHANGED] = ref
 
 
 def synced_engine(request: web.Request) -> Engine:
