@@ -59,7 +59,7 @@ async def _feed(request: web.Request) -> web.StreamResponse:
     try:
         hello = await _hello(socket)
         who = identity(request)
-        if who.workload is not None and str(who.workload) != hello.workload:
+        if who is not None and who.workload is not None and str(who.workload) != hello.workload:
             raise _Left(f"the token {who.name} is for {who.workload}, not for {hello.workload}")
         await _serve(request, socket, hub, hello)
     except _Left as left:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from controller.feed import endpoint
-from controller.rest import health, objects
+from controller.rest import health, objects, receipts
 from controller.rest.operations import Operation
 
-OPERATIONS: tuple[Operation, ...] = (*objects.OPERATIONS, *health.OPERATIONS, *endpoint.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (
+    *objects.OPERATIONS,
+    *receipts.OPERATIONS,
+    *health.OPERATIONS,
+    *endpoint.OPERATIONS,
+)

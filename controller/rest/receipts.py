@@ -1,0 +1,275 @@
+"""Whether it is live everywhere, and who answered: receipts, traffic, proxies.
+
+A receipt waits for what proxies say, without polling. Before it says that all is live it has the counts reported that
+belong to the time before, so that `verify` since now is not troubled by them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from controller.engine import Engine
+from controller.errors import NotFound
+from controller.feed.hub import Hub
+from controller.feed.progress import Progress
+from controller.feed.subscription import Subscription
+from controller.feed.traffic import Answered, Gap
+from controller.objects import Ref
+from controller.rest.bodies import known_query
+from controller.rest.objects import PLURALS, document, found_object, ref_of
+from controller.rest.operations import Answer, Operation, Parameter
+from controller.rest.problems import Problem
+from controller.rest.services import sees, services, synced_engine
+from controller.times import DURATION_RULE, TIMESTAMP_RULE, parse_duration, parse_timestamp, timestamp
+from proxy.routing.names import Workload
+
+_LONGEST_S: Final = 300.0
+_FLUSH_S: Final = 3.0
+_DEFAULT_SINCE: Final = "1h"
+
+
+# --- receipts --------------------------------------------------------------------------------------------------------
+
+
+async def _receipt(kind: str, request: web.Request) -> web.StreamResponse:
+    query = known_query(request, "timeoutSeconds", "resourceVersion")
+    engine, hub = synced_engine(request), services(request).hub
+    ref = ref_of(kind, request)
+    object_ = await found_object(ref, request)
+    began_s = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout(_timeout_s(query.get("timeoutSeconds", "0"))):
+            await engine.compiled(ref, query.get("resourceVersion"))
+            position = hub.position
+            await _until_live(engine, hub, ref, position)
+            await hub.flush(engine.workloads_of(ref), _FLUSH_S)
+    except TimeoutError:
+        position = hub.position
+    try:
+        object_ = await services(request).store.get(ref)
+    except NotFound:
+        raise Problem("not-found", f"{ref} was deleted meanwhile") from None
+    progress, key, faults = _look(engine, hub, ref, position)
+    return web.json_response(
+        {
+            "object": document(request, object_),
+            "routingKey": key,
+            "isComplete": not faults,
+            "version": hub.version,
+            "position": position,
+            "waitedSeconds": round(asyncio.get_running_loop().time() - began_s, 3),
+            "proxies": {"attached": progress.attached, "knowing": progress.knowing},
+            "workloads": [each.document() for each in progress.workloads],
+            "faults": faults,
+        }
+    )
+
+
+def _timeout_s(text: str) -> float:
+    with suppress(ValueError):
+        seconds = float(text)
+        if 0 <= seconds <= _LONGEST_S:
+            return seconds
+    raise Problem("malformed", "the query can't be read", [f"timeoutSeconds: must be in 0-{_LONGEST_S:g}, is {text!a}"])
+
+
+async def _until_live(engine: Engine, hub: Hub, ref: Ref, position: int) -> None:
+    """Returns when nothing is missing. Whatever changes that is news of the hub, also another table."""
+    while _look(engine, hub, ref, position)[2]:
+        await hub.until_changed()
+
+
+def _look(engine: Engine, hub: Hub, ref: Ref, position: int) -> tuple[Progress, str | None, list[str]]:
+    """How far the object's key has got; its key; and what is missing."""
+    status = engine.status(ref)
+    key = status.routing_key if status is not None else None
+    workloads = engine.workloads_of(ref) if key is not None else {}
+    progress = hub.progress(key or "", workloads, position)
+    faults = list(progress.faults())
+    if status is None:
+        faults.insert(0, f"{ref} is not in force")
+    elif key is None:
+        faults.insert(0, f"{ref} has no routing key: another object has the one that it asks for")
+    elif not workloads:
+        faults.insert(0, f"{ref} changes no workload")
+    return progress, key, faults
+
+
+# --- traffic ---------------------------------------------------------------------------------------------------------
+
+
+async def _traffic(kind: str, request: web.Request) -> web.StreamResponse:
+    query = known_query(request, "since")
+    engine, hub = synced_engine(request), services(request).hub
+    ref = ref_of(kind, request)
+    await found_object(ref, request)
+    now = services(request).clock()
+    since = _since(query.get("since", _DEFAULT_SINCE), now)
+    status = engine.status(ref)
+    key = status.routing_key if status is not None else None
+    workloads = engine.workloads_of(ref) if key is not None else {}
+    silent = await hub.flush(workloads, _FLUSH_S)
+    counted = {workload: hub.traffic.answered(key or "", workload, since.timestamp()) for workload in sorted(workloads)}
+    gaps = {workload: list(_gaps(hub, workload, counted[workload], silent)) for workload in counted}
+    verdict, reasons = _verdict(ref, counted, gaps, since, datetime.fromtimestamp(hub.traffic.began_s, since.tzinfo))
+    return web.json_response(
+        {
+            "routingKey": key,
+            "since": timestamp(since),
+            "workloads": [
+                {
+                    "baseline": {"kind": workload.kind, "namespace": workload.namespace, "name": workload.name},
+                    "fromSandbox": found.from_sandbox,
+                    "fromBaseline": found.from_baseline,
+                    "proxies": sum(each.workload == workload for each in hub.attached()),
+                    "gaps": [{"proxy": gap.proxy, "reason": gap.reason} for gap in gaps[workload]],
+                }
+                for workload, found in counted.items()
+            ],
+            "verdict": verdict,
+            "reasons": reasons,
+        }
+    )
+
+
+def _since(text: str, now: datetime) -> datetime:
+    duration = parse_duration(text)
+    found = now - duration if duration is not None else parse_timestamp(text)
+    if found is None:
+        raise Problem(
+            "malformed",
+            "the query can't be read",
+            [f"since: must be {DURATION_RULE}, or {TIMESTAMP_RULE}, is {text!a}"],
+        )
+    return found
+
+
+def _gaps(hub: Hub, workload: Workload, found: Answered, silent: set[str]) -> Iterator[Gap]:
+    yield from found.gaps
+    for each in hub.attached():
+        if each.workload == workload and each.id in silent:
+            yield Gap(each.id, f"it did not report within {_FLUSH_S:g} s", 0.0, None)
+
+
+def _verdict(
+    ref: Ref,
+    counted: dict[Workload, Answered],
+    gaps: dict[Workload, list[Gap]],
+    since: datetime,
+    began: datetime,
+) -> tuple[str, list[str]]:
+    """Failed whatever may be missing, if the baseline has answered; else unknown, if anything may be missing."""
+    wrong = [
+        f"the baseline of {workload} answered {found.from_baseline} requests with this key"
+        for workload, found in counted.items()
+        if found.from_baseline
+    ]
+    idle = [
+        f"the sandbox at {workload} answered no request"
+        for workload, found in counted.items()
+        if not found.from_sandbox
+    ]
+    if not counted:
+        idle.append(f"{ref} changes no workload")
+    doubts = [
+        f"{workload}: what {gap.proxy} counted may be lost: {gap.reason}" for workload in gaps for gap in gaps[workload]
+    ]
+    if since < began:
+        doubts.append(f"this controller counts since {timestamp(began)} only")
+    if wrong or (idle and not doubts):
+        return "failed", wrong + idle + doubts
+    if doubts:
+        return "unknown", idle + doubts
+    return "passed", []
+
+
+# --- proxies ---------------------------------------------------------------------------------------------------------
+
+
+async def _proxies(request: web.Request) -> web.StreamResponse:
+    known_query(request)
+    hub = services(request).hub
+    items = [_attached(each, hub) for each in hub.attached() if sees(request, each.workload.namespace)]
+    items += [
+        {
+            "id": each.id,
+            "workload": str(each.workload),
+            "isConnected": False,
+            "since": timestamp(each.at),
+            "release": each.release,
+            "tableVersion": each.version,
+            "position": each.position,
+            "isCurrent": False,
+            "faults": [],
+        }
+        for each in hub.lost()
+        if sees(request, each.workload.namespace)
+    ]
+    items.sort(key=lambda item: (str(item["workload"]), str(item["id"])))
+    return web.json_response({"version": hub.version, "position": hub.position, "items": items})
+
+
+def _attached(each: Subscription, hub: Hub) -> dict[str, object]:
+    return {
+        "id": each.id,
+        "workload": str(each.workload),
+        "isConnected": True,
+        "since": timestamp(each.since),
+        "release": each.release,
+        "tableVersion": each.version,
+        "position": each.position,
+        "isCurrent": each.knows(hub.position),
+        "faults": list(each.faults),
+    }
+
+
+# --- the operations --------------------------------------------------------------------------------------------------
+
+_OBJECT: Final = {"type": "object"}
+
+
+def _operations(kind: str) -> Iterator[Operation]:
+    path = f"/api/v1/namespaces/{{namespace}}/{PLURALS[kind]}/{{name}}"
+    yield Operation(
+        "GET",
+        f"{path}/receipt",
+        partial(_receipt, kind),
+        f"Waits until every proxy routes by the {kind}, and says which do not",
+        {200: Answer("Complete, or what is missing when the time is over", _OBJECT)},
+        parameters=(
+            Parameter("timeoutSeconds", "How long to wait, 0 (the default) to 300", {"type": "number"}),
+            Parameter("resourceVersion", "The state that must be in force; the present one if left out"),
+        ),
+        problems=(400, 404),
+        tag="receipts",
+    )
+    yield Operation(
+        "GET",
+        f"{path}/traffic",
+        partial(_traffic, kind),
+        f"Who answered requests with the key of the {kind}, and whether that is as it should be",
+        {200: Answer("Counts for each workload, and a verdict", _OBJECT)},
+        parameters=(Parameter("since", f"{TIMESTAMP_RULE}, or {DURATION_RULE}; {_DEFAULT_SINCE} if left out"),),
+        problems=(400, 404),
+        tag="receipts",
+    )
+
+
+OPERATIONS: Final = (
+    *(operation for kind in PLURALS for operation in _operations(kind)),
+    Operation(
+        "GET",
+        "/api/v1/proxies",
+        _proxies,
+        "The proxies: those that are attached, and those whose connection broke of late",
+        {200: Answer("The proxies, by workload", _OBJECT)},
+        tag="receipts",
+    ),
+)
