@@ -13,7 +13,11 @@ Routes test traffic to sandboxes by the routing key in W3C baggage or tracestate
 
   proxy       the sidecar: stands before a workload and routes its requests
   controller  sandboxes in, routing table out: a folder of files and a REST API
-  explain     says where a request would go, and why, by a table file
+  sandbox     apply, list, get, delete, wait (until one is live everywhere), traffic, verify (that it was tested)
+  routegroup  the same for several sandboxes under one key
+  proxies     lists the attached proxies, and whether they are up to date
+  explain     says where a request would go, and why, by a table file or by the controller
+  completion  prints the completion of these commands for a shell
   demo        starts a chain of services with sidecars and shows where requests go
 
 `pointsman COMMAND --help` tells more, `pointsman --version` which version this is.
@@ -21,7 +25,8 @@ Routes test traffic to sandboxes by the routing key in W3C baggage or tracestate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; the result is the exit code: 0 fine, 2 bad arguments or configuration, 1 anything else."""
+    """Runs the command; the result is the exit code: 0 fine, 2 bad arguments or configuration, 1 anything else; the
+    commands that speak with a controller have more (`pointsman.cli.exits`)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         (sys.stdout if arguments else sys.stderr).write(_HELP)
@@ -54,6 +59,33 @@ def _explain(argv: Sequence[str]) -> int:
     return explain_main(argv)
 
 
+def _controlled(word: str) -> Callable[[Sequence[str]], int]:
+    """A command that speaks with a controller: the word alone, or followed by another."""
+
+    def run(argv: Sequence[str]) -> int:
+        from pointsman.cli.commands import COMMANDS, group_help
+        from pointsman.cli.run import run as run_command
+
+        words = (word, *argv[:1])
+        for command in COMMANDS:
+            if command.words == words[: len(command.words)]:
+                return run_command(command, argv[len(command.words) - 1 :])
+        if not argv or argv[0] in ("--help", "-h", "help"):
+            (sys.stdout if argv else sys.stderr).write(group_help(word))
+            return 0 if argv else 2
+        verbs = ", ".join(command.words[1] for command in COMMANDS if command.words[0] == word)
+        sys.stderr.write(f"pointsman {word}: unknown command {argv[0]!r} ({verbs}; --help)\n")
+        return 2
+
+    return run
+
+
+def _completion(argv: Sequence[str]) -> int:
+    from pointsman.cli.completion import main as completion_main
+
+    return completion_main(argv)
+
+
 def _demo(argv: Sequence[str]) -> int:
     """The demo belongs to the source tree: it needs the services of `demo/`, which are not installed."""
     import os
@@ -79,9 +111,14 @@ def _version() -> str:
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "proxy": _proxy,
     "controller": _controller,
+    "sandbox": _controlled("sandbox"),
+    "routegroup": _controlled("routegroup"),
+    "proxies": _controlled("proxies"),
     "explain": _explain,
+    "completion": _completion,
     "demo": _demo,
 }
+COMMAND_WORDS: Final = tuple(_COMMANDS)
 
 
 if __name__ == "__main__":

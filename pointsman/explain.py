@@ -1,4 +1,5 @@
-"""`pointsman explain`: where a request would go by a table file, and each step that led there.
+"""`pointsman explain`: where a request would go, and each step that led there: by a table file (`--table`), or by the
+table that a controller has now (`--controller`).
 
 The same code decides as in the proxy, so a proxy with this table answers the same at `/explain`, save for what only it
 remembers: keys and routes that left its earlier tables.
@@ -9,48 +10,30 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from pointsman.cli.flags import CONTROLLER, HEADER, PORT
 from proxy import flags
 from proxy.config import key_settings, name_faults, policy
-from proxy.options import Option, Values, asks_for_help, help_rows, read_options, switch, whole
+from proxy.options import Option, Values, asks_for_help, help_rows, read_options, switch
 from proxy.routing.decision import Decider
 from proxy.routing.explain import Explanation, explain, routing_inputs
 from proxy.routing.faults import TableError
 from proxy.routing.key import KeyReader
-from proxy.routing.names import Workload, is_token
+from proxy.routing.names import Workload
 from proxy.routing.table import RoutingTable
 from proxy.routing.text import parse_text
 from proxy.routing.wire import read_document
 
-
-def _field(text: str) -> tuple[bytes, bytes]:
-    """`name: value`, as in a request head."""
-    name, colon, value = text.encode("utf-8", "surrogateescape").partition(b":")
-    if not colon or not is_token(name):
-        raise ValueError(f"must be 'name: value', is {text!r}")
-    if b"\r" in value or b"\n" in value or b"\0" in value:
-        raise ValueError(f"must be one line, is {text!r}")
-    return name, value.strip(b" \t")
-
-
-_PORT: Final = Option(
-    "port",
-    "PORT",
-    whole(1, 65535),
-    "the workload's port that the request arrives at",
-    default_text="the first that the table maps for this workload",
-)
-_HEADER: Final = Option("header", "'NAME: VALUE'", _field, "one field of the request", repeatable=True)
 _NAMED: Final = 5  # workloads in a hint
 _JSON: Final = Option("json", "", switch, "print JSON", default="off")
 _OPTIONS: Final[tuple[Option[object], ...]] = (
     replace(flags.TABLE, text="routing table, YAML or JSON", required=True),
     flags.WORKLOAD,
-    _PORT,
-    _HEADER,
+    PORT,
+    HEADER,
     _JSON,
     flags.KEY_NAME,
     flags.KEY_HEADER,
@@ -61,6 +44,11 @@ _OPTIONS: Final[tuple[Option[object], ...]] = (
 
 def main(argv: Sequence[str]) -> int:
     """Prints the explanation; the exit code is 2 if the arguments or the table are bad."""
+    if asks_controller(argv, os.environ):
+        from pointsman.cli.commands import EXPLAIN
+        from pointsman.cli.run import run
+
+        return run(EXPLAIN, argv)
     if asks_for_help(argv):
         sys.stdout.write(_help_text())
         return 0
@@ -87,12 +75,24 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def asks_controller(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether the controller is meant: by flag, or by its variable where no table is named."""
+    given = {word.partition("=")[0] for word in argv}
+    if CONTROLLER.flag in given:
+        return True
+    return (
+        bool(environ.get(CONTROLLER.variable))
+        and flags.TABLE.flag not in given
+        and not environ.get(flags.TABLE.variable)
+    )
+
+
 def _explanation(values: Values, table: RoutingTable) -> Explanation:
     keys = key_settings(values)
     workload = values.one(flags.WORKLOAD)
-    ports = values.present(_PORT)
+    ports = values.present(PORT)
     return explain(
-        routing_inputs(values.present(_HEADER), keys),
+        routing_inputs(values.present(HEADER), keys),
         reader=KeyReader(keys),
         decider=Decider(workload, policy(values)),
         table=table,
@@ -118,6 +118,7 @@ def _read_table(path: str) -> RoutingTable:
 def _help_text() -> str:
     return (
         "usage: pointsman explain --table FILE --workload NS/KIND/NAME [--header 'baggage: sd-routing-key=...']...\n"
+        "       pointsman explain --controller URL --workload ... (--controller URL --help tells more)\n"
         "\n"
         "Says where a request would go by this table, and why. Exit codes: 0 said, 2 bad arguments or table.\n"
         "\n"

@@ -52,8 +52,9 @@ class TestCommands:
 
     def test_unknown_command(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["prxy"]) == 2
-        assert (
-            capsys.readouterr().err == "pointsman: unknown command 'prxy' (proxy, controller, explain, demo; --help)\n"
+        assert capsys.readouterr().err == (
+            "pointsman: unknown command 'prxy' "
+            "(proxy, controller, sandbox, routegroup, proxies, explain, completion, demo; --help)\n"
         )
 
     @pytest.mark.parametrize("command", ["proxy", "controller", "explain"])
