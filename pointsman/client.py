@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from socket import SHUT_RDWR
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -81,11 +82,19 @@ class Client:
         self._token_file: Final = token_file
         self._ca_file: Final = ca_file
         self._connection: HTTPConnection | None = None
+        self._streaming: HTTPConnection | None = None
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def shut(self) -> None:
+        """Ends what another thread reads by `lines`."""
+        connection = self._streaming
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(SHUT_RDWR)
 
     def call(
         self,
@@ -126,6 +135,7 @@ class Client:
         Raises: ApiError; Unreachable, also when nothing comes for `silence_s` or the answer ends.
         """
         with closing(self._connect()) as connection:
+            self._streaming = connection
             try:
                 response = self._send(connection, "GET", path, None, query, silence_s)
                 if response.status != 200:

@@ -83,8 +83,8 @@ CONTROLLER: Final = Option(
 TOKEN_FILE: Final = Option(
     "token-file", "FILE", plain, "holds the token that the controller asks for", default_text="none: no token is sent"
 )
-CA_FILE: Final = Option(
-    "ca-file",
+CONTROLLER_CA: Final = Option(
+    "controller-ca",
     "FILE",
     plain,
     "certificates of the authorities that the controller's may come from, PEM",
@@ -147,5 +147,5 @@ HEADER: Final = Option("header", "'NAME: VALUE'", header_field, "one field of th
 JSON: Final = Option("json", "", switch, "the same as --output json", default="off")
 
 SHORT: Final = {"-f": FILE, "-n": NAMESPACE, "-o": OUTPUT, "-l": SELECTOR, "-A": ALL_NAMESPACES}
-CONNECTION: Final[tuple[Option[object], ...]] = (CONTROLLER, TOKEN_FILE, CA_FILE)
+CONNECTION: Final[tuple[Option[object], ...]] = (CONTROLLER, TOKEN_FILE, CONTROLLER_CA)
 OBJECTS: Final[tuple[Option[object], ...]] = (*CONNECTION, NAMESPACE, OUTPUT)

@@ -12,7 +12,7 @@ from typing import Final, cast
 from pointsman.cli.command import Command, Line, help_text, read_line
 from pointsman.cli.console import Console
 from pointsman.cli.exits import FINE, INVALID, OTHER, Failure, code_of
-from pointsman.cli.flags import CA_FILE, CONTROLLER, DEFAULT_NAMESPACE, JSON, NAMESPACE, OUTPUT, TOKEN_FILE
+from pointsman.cli.flags import CONTROLLER, CONTROLLER_CA, DEFAULT_NAMESPACE, JSON, NAMESPACE, OUTPUT, TOKEN_FILE
 from pointsman.cli.objects import KINDS
 from pointsman.client import ApiError, Client, ClientError
 from proxy.options import Values, asks_for_help
@@ -85,7 +85,7 @@ def connected(values: Values) -> Client:
     return Client(
         values.one(CONTROLLER),
         token_file=next(iter(values.present(TOKEN_FILE)), None),
-        ca_file=next(iter(values.present(CA_FILE)), None),
+        ca_file=next(iter(values.present(CONTROLLER_CA)), None),
     )
 
 
