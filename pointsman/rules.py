@@ -18,8 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.routing.key import DEFAULT_NAMES, KeyReader, KeyReading, KeySettings
-from proxy.routing.names import Workload
+from proxy.routing.key import DEFAULT_NAMES, NO_READING, KeyReader, KeyReading, KeySettings
+from proxy.routing.names import Workload, is_routing_key
 
 GONE_S: Final = 3600.0  # SPEC 4: how long a deleted key is known
 _MAX_GONE: Final = 100_000
@@ -176,7 +176,7 @@ class MessageReader:
     def of_key(self, key: str | bytes | None) -> KeyReading:
         """The reading of a message whose key is known already."""
         if key is None:
-            return self._reader.read((), ())
+            return NO_READING
         raw = key if isinstance(key, bytes) else key.encode("utf-8", "surrogateescape")
-        name = self._reader.settings.names[0]
-        return self._reader.read([name + b"=" + raw], ())
+        is_key = is_routing_key(raw)
+        return KeyReading(raw if is_key else None, not is_key, False, False, None, None, raw)
