@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, responses
 from socket import SHUT_RDWR
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -84,6 +84,12 @@ class Client:
         self._connection: HTTPConnection | None = None
         self._streaming: HTTPConnection | None = None
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -110,13 +116,14 @@ class Client:
         Raises: ApiError, Unreachable.
         """
         body = None if document is None else json.dumps(document).encode()
+        fields = self._fields(body)
         while True:
             connection, is_kept = self._connection, self._connection is not None
             self._connection = None
             if connection is None:
                 connection = self._connect()
             try:
-                response = self._send(connection, method, path, body, query, timeout_s)
+                response = _send(connection, method, self._target(path, query), body, fields, timeout_s)
                 raw = response.read()
             except (OSError, HTTPException) as error:
                 connection.close()
@@ -134,10 +141,11 @@ class Client:
 
         Raises: ApiError; Unreachable, also when nothing comes for `silence_s` or the answer ends.
         """
+        fields = self._fields(None)
         with closing(self._connect()) as connection:
             self._streaming = connection
             try:
-                response = self._send(connection, "GET", path, None, query, silence_s)
+                response = _send(connection, "GET", self._target(path, query), None, fields, silence_s)
                 if response.status != 200:
                     self._answer(response, response.read())
                     raise Unreachable(f"{self.url}: answered {response.status} where lines were expected")
@@ -167,26 +175,17 @@ class Client:
             raise Unreachable(f"{self.url}: can't be reached: {_said(error)}") from None
         return connection
 
-    def _send(
-        self,
-        connection: HTTPConnection,
-        method: str,
-        path: str,
-        body: bytes | None,
-        query: Mapping[str, str] | None,
-        timeout_s: float,
-    ) -> HTTPResponse:
+    def _target(self, path: str, query: Mapping[str, str] | None) -> str:
+        return self._base + path + (f"?{urlencode(query)}" if query else "")
+
+    def _fields(self, body: bytes | None) -> dict[str, str]:
         fields = {"Accept": "application/json", "User-Agent": "pointsman"}
         if body is not None:
             fields["Content-Type"] = "application/json"
         token = self._read_token()
         if token is not None:
             fields["Authorization"] = f"Bearer {token}"
-        if connection.sock is not None:
-            connection.sock.settimeout(timeout_s)
-        target = self._base + path + (f"?{urlencode(query)}" if query else "")
-        connection.request(method, target, body, fields)
-        return connection.getresponse()
+        return fields
 
     def _read_token(self) -> str | None:
         if self._token_file is None:
@@ -202,6 +201,7 @@ class Client:
 
     def _answer(self, response: HTTPResponse, raw: bytes) -> Answer:
         content_type = response.headers.get_content_type()
+        reason = response.reason or responses.get(response.status, "an unknown status")
         is_json = content_type == "application/json" or content_type.endswith("+json")
         try:
             document = json.loads(raw) if is_json and raw.strip() else None
@@ -213,11 +213,20 @@ class Client:
             faults = document.get("faults")
             raise ApiError(
                 response.status,
-                str(document.get("title") or response.reason),
+                str(document.get("title") or reason),
                 str(document.get("detail") or ""),
                 tuple(map(str, faults)) if isinstance(faults, list) else (),
             )
-        raise Unreachable(f"{self.url}: answered {response.status} {response.reason}, not as a controller does")
+        raise Unreachable(f"{self.url}: answered {response.status} {reason}, not as a controller does")
+
+
+def _send(
+    connection: HTTPConnection, method: str, target: str, body: bytes | None, fields: dict[str, str], timeout_s: float
+) -> HTTPResponse:
+    if connection.sock is not None:
+        connection.sock.settimeout(timeout_s)
+    connection.request(method, target, body, fields)
+    return connection.getresponse()
 
 
 def path_of(*parts: str) -> str:

@@ -140,11 +140,10 @@ def _objects(command: Command, said: Sequence[str]) -> list[tuple[str, str]]:
     if kind is None:
         return []
     try:
-        client = connected(line.values)
-        document = client.call("GET", list_path(kind, None), timeout_s=2.0).document
+        with connected(line.values) as client:
+            document = client.call("GET", list_path(kind, None), timeout_s=2.0).document
     except (ClientError, ValueError, TypeError):
         return []
-    client.close()
     return [
         (text_at(entry, "metadata", "namespace"), text_at(entry, "metadata", "name"))
         for entry in entries(document, "items")

@@ -58,11 +58,8 @@ def run(command: Command, argv: Sequence[str]) -> int:
     try:
         if faults:
             raise Failure(INVALID, faults=tuple(faults))
-        client = connected(line.values)
-        try:
+        with connected(line.values) as client:
             return _runner(command)(Call(line, client, console))
-        finally:
-            client.close()
     except Failure as failure:
         texts = failure.faults or (str(failure),)
         _tell(console, command, texts)

@@ -66,7 +66,7 @@ def test_every_fault_of_every_document_is_named() -> None:
         "0.yaml: document 2 (line 6): metadata.name: must be 1-63 of a-z 0-9 -, first and last alphanumeric (RFC 1123),"
         " is 'Epic'",
         "0.yaml: document 2 (line 6): spec.match.lable: unknown field",
-        "1.yaml: line 1 column 5: did not find expected node content",
+        "1.yaml: line 2 column 1: not YAML: while parsing a flow node did not find expected node content",
     )
 
 
