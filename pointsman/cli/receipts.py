@@ -14,7 +14,7 @@ from controller.objects import Ref
 from pointsman.cli.console import Console
 from pointsman.cli.objects import entries, number_at, object_path, part, text_at
 from pointsman.cli.tables import columns, workload_name
-from pointsman.client import Client, Unreachable
+from pointsman.client import ApiError, Client, ClientError, Unreachable
 
 _ASK_S: Final = 1.0  # how often progress is told; news of completion come at once
 _AGAIN_S: Final = 0.2
@@ -89,8 +89,9 @@ def await_receipt(client: Client, ref: Ref, resource_version: str | None, end_s:
         try:
             path = object_path(ref.kind, ref.namespace, ref.name, "receipt")
             answer = client.call("GET", path, query=query, timeout_s=ask_s + _GRACE_S)
-        except Unreachable as error:
-            if time.monotonic() + _AGAIN_S >= end_s:
+        except ClientError as error:
+            is_away = isinstance(error, Unreachable) or (isinstance(error, ApiError) and error.status == 503)
+            if not is_away or time.monotonic() + _AGAIN_S >= end_s:
                 raise
             console.progress(f"{ref.namespace}/{ref.name}: {error}", time.monotonic() - start_s)
             time.sleep(_AGAIN_S)
