@@ -16,8 +16,8 @@
   controller before the message is left or taken: whatever was sent after `pointsman sandbox apply` returned is decided
   by what was applied. That costs one request for each tagged message that no rule is for, and nothing for others;
   without an answer within a second the rules that are known decide. `asks=False` switches it off.
-- What is left is a deletion: while its news are under way, milliseconds, the sandbox may still take a message, or nobody
-  does.
+- What is left is a deletion: while its news are under way, for milliseconds, the sandbox may still take a message, or
+  nobody does.
 - Names of sandboxes are without their namespaces, as in the routing table.
 
 `decide` may be called from any thread; in an event loop give it to one (`asyncio.to_thread`), since it may ask.

@@ -89,7 +89,7 @@ class Producer:
     async def _has_dealt(self, consumer: str) -> bool:
         """Whether it has taken or left every message."""
         info = await self.stream.consumer_info(STREAM, consumer)
-        return info.num_pending == 0 and info.num_ack_pending == 0
+        return (info.num_pending, info.num_ack_pending) == (0, 0)
 
 
 @asynccontextmanager
