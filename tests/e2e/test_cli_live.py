@@ -1,0 +1,179 @@
+"""The whole path as people and agents walk it: controller, proxies, apply --wait, requests, traffic, verify, delete."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.commandline import (
+    WORKLOAD,
+    Attached,
+    Controller,
+    Result,
+    attached_proxy,
+    running_controller,
+    sandbox,
+    several,
+)
+from tests.support.origin import Origin, running
+from tests.support.waiting import until
+
+DRIVER = "hotrod/Deployment/driver"
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Iterator[Controller]:
+    with running_controller(tmp_path) as controller:
+        yield controller
+
+
+@pytest.fixture
+def fork() -> Iterator[Origin]:
+    origin = Origin("fork")
+    with running(origin):
+        yield origin
+
+
+@pytest.fixture
+def proxy(controller: Controller, baseline: Origin) -> Iterator[Attached]:
+    with attached_proxy(controller, baseline.port, name="location-1") as proxy:
+        yield proxy
+
+
+def apply(controller: Controller, document: dict[str, object], *flags: str) -> Result:
+    return controller.run("sandbox", "apply", "-f", "-", *flags, stdin=several(document))
+
+
+def verify(controller: Controller, since: str = "5m") -> Result:
+    return controller.run("sandbox", "verify", "pr-1", "-n", "hotrod", "--since", since)
+
+
+def test_the_whole_path(controller: Controller, proxy: Attached, fork: Origin) -> None:
+    found = apply(controller, sandbox(destination=fork.port), "--wait")
+    assert found.code == 0, found
+    assert "  live after 0." in found.out
+    assert f"{WORKLOAD} 1 of 1; 1 of 1 proxies know the key" in found.out
+    key = found.out.split("routing key: ")[1].split()[0]
+
+    assert proxy.get(key) == (200, b"hello from fork")
+    assert proxy.get() == (200, b"hello from baseline")
+    traffic = controller.fine("sandbox", "traffic", "pr-1", "-n", "hotrod")
+    (counted,) = traffic["workloads"]  # type: ignore[misc]
+    assert (counted["fromSandbox"], counted["fromBaseline"]) == (1, 0)
+    found = verify(controller)
+    assert found.code == 0, found
+    assert found.out.startswith("hotrod/pr-1 since 5m: passed\n")
+
+    found = controller.run("sandbox", "delete", "pr-1", "-n", "hotrod", "--wait")
+    assert found.code == 0, found
+    assert proxy.get(key)[0] == 424
+    assert verify(controller).code == 6
+
+
+def test_a_test_that_tested_nothing_does_not_pass(controller: Controller, proxy: Attached, fork: Origin) -> None:
+    assert apply(controller, sandbox(destination=fork.port), "--wait").code == 0
+    found = verify(controller)
+    assert found.code == 3, found
+    assert ": failed\n" in found.out
+    assert WORKLOAD in found.err
+
+
+def test_a_test_that_met_the_baseline_does_not_pass(controller: Controller, baseline: Origin, fork: Origin) -> None:
+    """One proxy of the workload sends the key's requests to the sandbox, another lets them through: it is told to."""
+    with (
+        attached_proxy(controller, baseline.port, "--on-sandbox-failure", "baseline", name="location-1") as proxy,
+        attached_proxy(controller, baseline.port, name="location-2"),
+    ):
+        assert apply(controller, sandbox(key="k1", destination=fork.port), "--wait").code == 0
+        assert proxy.get("k1") == (200, b"hello from fork")
+        assert verify(controller).code == 0
+        fork.close()
+        assert proxy.get("k1") == (200, b"hello from baseline")
+        found = verify(controller)
+        assert found.code == 3, found
+
+
+def test_a_proxy_that_was_killed_leaves_verify_without_an_answer(
+    controller: Controller, baseline: Origin, fork: Origin
+) -> None:
+    with (
+        attached_proxy(controller, baseline.port, name="location-1") as proxy,
+        attached_proxy(controller, baseline.port, name="location-2") as other,
+    ):
+        assert apply(controller, sandbox(key="k1", destination=fork.port), "--wait").code == 0
+        assert proxy.get("k1") == (200, b"hello from fork")
+        assert verify(controller).code == 0
+        other.process.send_signal(signal.SIGKILL)
+        other.process.wait()
+        found = verify(controller)
+        until(lambda: verify(controller).code == 4, "an unknown verdict")
+        found = verify(controller)
+        assert "location-2" in found.err, found
+
+
+def test_a_workload_without_a_proxy_is_named(controller: Controller, proxy: Attached, fork: Origin) -> None:
+    document = sandbox(destination=fork.port, workloads=(WORKLOAD, DRIVER))
+    found = apply(controller, document, "--wait", "--timeout", "1s")
+    assert found.code == 3, found
+    assert DRIVER in found.err
+    assert "not live everywhere after 1.0 s" in found.err
+    assert f"{WORKLOAD} 1 of 1" in found.err
+
+
+def test_a_proxy_that_does_not_answer_is_named_until_it_does(
+    controller: Controller, proxy: Attached, baseline: Origin, fork: Origin
+) -> None:
+    with attached_proxy(controller, baseline.port, name="location-2") as stuck:
+        stuck.process.send_signal(signal.SIGSTOP)
+        found = apply(controller, sandbox(key="k1", destination=fork.port), "--wait", "--timeout", "1500ms")
+        assert found.code == 3, found
+        assert f"{WORKLOAD}: proxy location-2 has not acknowledged it" in found.err
+        assert "location-1" not in found.err
+        assert f"{WORKLOAD} 1 of 2; 1 of 2 proxies know the key" in found.err
+        stuck.process.send_signal(signal.SIGCONT)
+        found = controller.run("sandbox", "wait", "pr-1", "-n", "hotrod")
+        assert found.code == 0, found
+        assert f"{WORKLOAD} 2 of 2; 2 of 2 proxies know the key" in found.out
+
+
+def test_a_proxy_that_was_killed_is_named_as_disconnected(
+    controller: Controller, proxy: Attached, baseline: Origin, fork: Origin
+) -> None:
+    with attached_proxy(controller, baseline.port, name="location-2") as dead:
+        dead.process.send_signal(signal.SIGKILL)
+        dead.process.wait()
+        until(lambda: "disconnected" in controller.run("proxies").out, "a lost proxy")
+        found = apply(controller, sandbox(key="k1", destination=fork.port), "--wait", "--timeout", "1s")
+        assert found.code == 3, found
+        assert f"{WORKLOAD}: proxy location-2 is disconnected" in found.err
+
+
+def test_proxies(controller: Controller, proxy: Attached) -> None:
+    (attached,) = controller.fine("proxies")["items"]  # type: ignore[misc]
+    assert (attached["id"], attached["workload"], attached["isConnected"]) == ("location-1", WORKLOAD, True)
+    until(lambda: " current " in controller.run("proxies").out, "a proxy that has acknowledged")
+    head, row = controller.run("proxies").out.splitlines()
+    assert head.split() == ["PROXY", "WORKLOAD", "STATE", "SINCE", "RELEASE", "TABLE"]
+    assert row.split()[:3] == ["location-1", WORKLOAD, "current"]
+
+
+def test_the_controller_is_restarted_while_somebody_waits(
+    controller: Controller, proxy: Attached, fork: Origin
+) -> None:
+    """The wait goes on, and ends well once the proxy is back."""
+    import threading
+
+    assert apply(controller, sandbox(key="k1", destination=fork.port)).code == 0
+    controller.stop(signal.SIGKILL)
+    results: list[Result] = []
+    waiting = threading.Thread(
+        target=lambda: results.append(controller.run("sandbox", "wait", "pr-1", "-n", "hotrod", "--timeout", "50s"))
+    )
+    waiting.start()
+    controller.start()
+    waiting.join(60)
+    assert results[0].code == 0, results
+    assert proxy.get("k1") == (200, b"hello from fork")
