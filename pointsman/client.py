@@ -35,10 +35,14 @@ class Unreachable(ClientError):
 
 
 class ApiError(ClientError):
-    """The controller said no. Spec: RFC 9457; `faults` has every fault of what was sent, each named by its path."""
+    """The controller said no. Spec: RFC 9457; `type` is the last word of it, e.g. `quota`; `faults` has every fault of
+    what was sent, each named by its path."""
 
-    def __init__(self, status: int, title: str, detail: str = "", faults: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, status: int, title: str, detail: str = "", faults: tuple[str, ...] = (), type_: str = ""
+    ) -> None:
         self.status: Final = status
+        self.type: Final = type_
         self.title: Final = title
         self.detail: Final = detail
         self.faults: Final = faults
@@ -216,6 +220,7 @@ class Client:
                 str(document.get("title") or reason),
                 str(document.get("detail") or ""),
                 tuple(map(str, faults)) if isinstance(faults, list) else (),
+                str(document.get("type") or "").rpartition(":")[2],
             )
         raise Unreachable(f"{self.url}: answered {response.status} {reason}, not as a controller does")
 

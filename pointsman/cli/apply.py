@@ -1,7 +1,8 @@
 """`sandbox apply` and `routegroup apply`: objects from files to the controller, and the wait until they are live.
 
 All objects are sent before the first is waited for, since a route group is only whole with its sandboxes. An object
-without a routing key keeps the one that was generated for it at first: the controller keeps it.
+without a routing key keeps the one that was generated for it at first: the controller keeps it. One that is still being
+deleted is made anew once it is gone, if there is time to wait.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pointsman.cli.run import Call, error_document, tell_error
 from pointsman.client import ApiError, ClientError
 
 KEY_NAME: Final = "sd-routing-key"
+_AGAIN_S: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -54,11 +56,12 @@ def baggage(key: str) -> str:
 
 def apply(call: Call) -> int:
     manifests = read_manifests(call.values.present(FILE), _content, Namespaces(call.namespace, call.is_namespace_said))
+    end_s = time.monotonic() + call.values.one(TIMEOUT)
     done: list[Applied] = []
     error: ClientError | None = None
     for manifest in manifests:
         try:
-            done.append(_put(call, manifest))
+            done.append(_put(call, manifest, end_s))
         except ClientError as fault:
             error = fault
             tell_error(call.console, call.line.command, fault)
@@ -68,7 +71,7 @@ def apply(call: Call) -> int:
     code = code_of(error) if error is not None else FINE
     if error is None and call.values.one(WAIT) and not call.values.one(DRY_RUN):
         try:
-            code = _wait(call, done)
+            code = _wait(call, done, end_s)
         except ClientError as fault:
             error, code = fault, code_of(fault)
             tell_error(call.console, call.line.command, fault)
@@ -95,7 +98,8 @@ def _content(name: str) -> bytes:
         return file.read()
 
 
-def _put(call: Call, manifest: Manifest) -> Applied:
+def _put(call: Call, manifest: Manifest, end_s: float) -> Applied:
+    start_s = time.monotonic()
     is_trial, wants_diff = call.values.one(DRY_RUN), call.values.one(DIFF)
     path = object_path(*manifest.ref)
     try:
@@ -104,7 +108,17 @@ def _put(call: Call, manifest: Manifest) -> Applied:
         if error.status != 404:
             raise
         before = None
-    after = call.client.call("PUT", path, manifest.document, query={"dryRun": "All"} if is_trial else None).document
+    query = {"dryRun": "All"} if is_trial else None
+    while True:
+        try:
+            after = call.client.call("PUT", path, manifest.document, query=query).document
+            break
+        except ApiError as error:
+            if error.type != "deleting" or not call.values.one(WAIT) or time.monotonic() >= end_s:
+                raise
+        call.console.progress(f"{manifest.ref}: waiting until the one before is gone", time.monotonic() - start_s)
+        time.sleep(_AGAIN_S)
+        before = None
     diff = difference(before, after, str(manifest.ref)) if wants_diff else None
     if before is None:
         return Applied(manifest, after, "created", diff)
@@ -128,8 +142,7 @@ def _tell(call: Call, applied: Applied) -> None:
             console.say(f"  {text}")
 
 
-def _wait(call: Call, done: list[Applied]) -> int:
-    end_s = time.monotonic() + call.values.one(TIMEOUT)
+def _wait(call: Call, done: list[Applied], end_s: float) -> int:
     code = FINE
     for applied in done:
         version = part(applied.document, "metadata", "resourceVersion")

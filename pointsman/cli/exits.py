@@ -54,4 +54,4 @@ def code_of(error: ClientError) -> int:
 
 
 def help_lines() -> str:
-    return "Exit codes:\n" + "\n".join(f"  {code}  {text}" for code, text in TEXTS.items())
+    return "Exit codes:\n" + "\n".join(f"  {code}  {text}" for code, text in TEXTS.items()) + "\n  130  interrupted"

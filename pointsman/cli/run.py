@@ -97,7 +97,13 @@ def error_document(error: ClientError) -> dict[str, object]:
     """As programs get it."""
     if not isinstance(error, ApiError):
         return {"title": str(error), "faults": []}
-    return {"status": error.status, "title": error.title, "detail": error.detail, "faults": list(error.faults)}
+    return {
+        "type": error.type,
+        "status": error.status,
+        "title": error.title,
+        "detail": error.detail,
+        "faults": list(error.faults),
+    }
 
 
 def _tell(console: Console, command: Command, texts: Sequence[str]) -> None:
