@@ -129,7 +129,9 @@ def _put(call: Call, manifest: Manifest, end_s: float) -> Applied:
 
 def _tell(call: Call, applied: Applied) -> None:
     console, is_trial = call.console, call.values.one(DRY_RUN)
-    console.result(f"{full_name(applied.document)} {applied.change}" + (" (dry run: nothing is)" if is_trial else ""))
+    console.result(
+        f"{full_name(applied.document)} {applied.change}" + (" (dry run: nothing was done)" if is_trial else "")
+    )
     if applied.diff:
         console.result(applied.diff)
     key = routing_key(applied.document)

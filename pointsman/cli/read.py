@@ -100,7 +100,7 @@ def delete(call: Call) -> int:
     start_s = time.monotonic()
     document = call.client.call("DELETE", path, query={"dryRun": "All"} if is_trial else None).document
     if is_trial:
-        call.console.result(f"{full_name(document)} can be deleted (dry run: nothing is)")
+        call.console.result(f"{full_name(document)} can be deleted (dry run: nothing was done)")
     elif call.values.one(WAIT_GONE):
         _until_gone(call, path, document, start_s)
         waited_s = time.monotonic() - start_s

@@ -121,7 +121,7 @@ class TestApply:
         found = controller.run("sandbox", "apply", "-f", "-", "--dry-run", "--diff", stdin=several(sandbox()))
         assert found.code == 0, found
         assert found.out.startswith(
-            "sandbox hotrod/pr-1 created (dry run: nothing is)\n--- Sandbox hotrod/pr-1 (now)\n"
+            "sandbox hotrod/pr-1 created (dry run: nothing was done)\n--- Sandbox hotrod/pr-1 (now)\n"
         )
         assert "one is generated when it is applied" in found.out
         assert names(controller) == []
@@ -130,7 +130,7 @@ class TestApply:
         diff = changed["diff"]
         assert isinstance(diff, str)
         marked = [line.strip() for line in diff.splitlines() if line[0] in "+-" and line[:3] not in ("+++", "---")]
-        assert marked == ["-      toLocal: 127.0.0.1:9", "+      toLocal: 127.0.0.1:10"]
+        assert marked == ['-      toLocal: "127.0.0.1:9"', '+      toLocal: "127.0.0.1:10"']
         unchanged = apply(controller, sandbox(key="k1"), flags=("--diff",))
         assert (unchanged["change"], unchanged["diff"]) == ("unchanged", "")
 
@@ -183,7 +183,7 @@ class TestRead:
     def test_delete(self, controller: Controller) -> None:
         apply(controller, sandbox())
         found = controller.run("sandbox", "delete", "pr-1", "-n", "hotrod", "--dry-run")
-        assert found.out == "sandbox hotrod/pr-1 can be deleted (dry run: nothing is)\n"
+        assert found.out == "sandbox hotrod/pr-1 can be deleted (dry run: nothing was done)\n"
         assert names(controller) == ["pr-1"]
         found = controller.run("sandbox", "delete", "pr-1", "-n", "hotrod", "--wait")
         assert found.code == 0, found
