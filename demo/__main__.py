@@ -14,16 +14,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
 from demo import hops, keep, report
 from demo.client import NoResponse
+from demo.controller import NOT_SO
 from demo.processes import DemoError, Interrupted, Processes
 from demo.scenario import AFTER, BEFORE, Step
 from demo.stack import Stack
-from demo.topology import BEHIND, FIRST, SECOND, SERVICES
+from demo.topology import BEHIND, FIRST, PENDING, SECOND
 
 _REQUIREMENTS: Final = Path(__file__).with_name("requirements.txt")
 _KEEP_POLL_S: Final = 0.1
@@ -84,21 +86,27 @@ def _start(stack: Stack) -> None:
         f"{BEHIND.fork_of}. Starting everything ..."
     )
     started = time.monotonic()
-    stack.start("1", FIRST, BEHIND)
+    stack.start()
     report.say(f"All answer after {time.monotonic() - started:.1f} s.")
 
 
 def _demonstrate(processes: Processes, stack: Stack) -> bool:
     """Sends everything and tells; whether all was as it should be."""
-    started = time.monotonic()
+    started, since = time.monotonic(), datetime.now(UTC).isoformat(timespec="milliseconds")
+    report.command(stack.apply(FIRST, "--wait"), "It returns when every sidecar routes by it:")
+    report.command(stack.apply(BEHIND, "--wait"))
+    report.command(stack.apply(PENDING), "This one has nothing that could answer yet:")
     outcomes = list(_take(processes, stack, 1, BEFORE))
-    live_s = stack.publish("2", SECOND, BEHIND)
-    report.say()
-    report.paragraph(
-        f"Now the table file is replaced: {FIRST.name} out, {SECOND.name} in. {live_s * 1000:.0f} ms later all "
-        f"{len(SERVICES)} sidecars had it."
-    )
+    report.command(stack.run("sandbox", "verify", FIRST.name, "--since", since), "Was it really the sandbox?")
+    report.command(stack.apply(SECOND, "--wait"), f"Now {SECOND.name} comes, and {FIRST.name} goes:")
+    report.command(stack.run("sandbox", "delete", FIRST.name, "--wait"))
     outcomes += _take(processes, stack, len(BEFORE) + 1, AFTER)
+    report.command(stack.run("sandbox", "traffic", SECOND.name), "Who answered the requests with its key?")
+    report.command(stack.run("sandbox", "verify", SECOND.name, "--since", since))
+    report.command(
+        stack.run("sandbox", "verify", PENDING.name, "--since", since, code=NOT_SO),
+        "And a test that no sandbox answered does not pass for one:",
+    )
     report.conclusion(outcomes, time.monotonic() - started)
     return all(held for _, held in outcomes)
 
@@ -120,7 +128,7 @@ def _keep(processes: Processes, stack: Stack, file: Path) -> None:
     report.heading("Everything keeps running until Ctrl-C. To try:")
     for text, command in keep.suggestions(stack):
         report.say(f"  {text}\n    {command}")
-    report.say(f"Ports, processes and the table's path: {file}")
+    report.say(f"Ports, processes and the controller's address: {file}")
     gone: set[str] = set()
     with suppress(Interrupted):
         while True:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from demo.hops import PATH
 from demo.stack import Stack
-from demo.topology import ENTRY, FIRST, SANDBOXES, SECOND, SERVICES
+from demo.topology import ENTRY, FIRST, NAMESPACE, SANDBOXES, SECOND, SERVICES
+
+_POINTSMAN: Final = f"{sys.executable} -m pointsman"
 
 
 def describe(stack: Stack, file: Path) -> None:
-    """Writes the file: JSON, with the table's path, the first service's URL, and each service and sandbox."""
+    """Writes the file: JSON, with the controller's URL and the folder of its objects, the first service's URL, and each
+    service and sandbox."""
     services = {
         name: asdict(stack.baselines[name])
         | {"sidecar": sidecar.address, "admin": sidecar.admin}
@@ -24,7 +29,13 @@ def describe(stack: Stack, file: Path) -> None:
         name: asdict(instance) | {"routing_key": SANDBOXES[name].routing_key}
         for name, instance in stack.sandboxes.items()
     }
-    content = {"url": _url(stack), "table": str(stack.table_file), "services": services, "sandboxes": sandboxes}
+    content = {
+        "url": _url(stack),
+        "controller": stack.controller.url,
+        "folder": str(stack.controller.folder),
+        "services": services,
+        "sandboxes": sandboxes,
+    }
     file.write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -37,7 +48,13 @@ def suggestions(stack: Stack) -> Iterator[tuple[str, str]]:
     yield f"{SECOND.name}, by its key:", f"{ride} -H {live}"
     yield f"The key of {FIRST.name}, gone, is refused:", f"{ride} -i -H {gone}"
     yield f"Why {SECOND.fork_of}'s sidecar sends a request where it does:", f"{explain} -d {live}"
-    yield "A key of your own: copy a route, change its routingKey; it is live as you save:", f"vi {stack.table_file}"
+    options = f"--controller {stack.controller.url} --namespace {NAMESPACE}"
+    yield "Who answered the requests with its key:", f"{_POINTSMAN} sandbox traffic {SECOND.name} {options}"
+    yield (
+        "A key of your own, live when the command returns:",
+        f"sed 's/{SECOND.name}/mine/; s/{SECOND.routing_key}/my-own-key/' {stack.file_of(SECOND)}"
+        f" | {_POINTSMAN} sandbox apply -f - --wait {options}; {ride} -H 'baggage: sd-routing-key=my-own-key'",
+    )
     yield (
         "A dead sandbox is an error, never silently the baseline; to its gRPC caller, UNAVAILABLE:",
         (f"kill -9 {stack.sandboxes[SECOND.name].pid}; {ride} -H {live}"),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from textwrap import fill, indent
 from typing import Final
 
+from demo.controller import Done
 from demo.hops import NOBODY, Hop, Journey
 from demo.scenario import Step
 from demo.topology import BASELINE, SERVICES
@@ -32,6 +33,16 @@ def paragraph(text: str, first: str = "", rest: str = "") -> None:
 
 def heading(text: str) -> None:
     say(_coloured(text, _BOLD))
+
+
+def command(done: Done, why: str = "") -> None:
+    """What was typed, and what it printed."""
+    say()
+    if why:
+        heading(why)
+    say(_coloured(f"  $ {done.command}", _BOLD))
+    for line in done.output.rstrip().splitlines():
+        say(f"  {line}".rstrip())
 
 
 def outcome(number: int, step: Step, journey: Journey, faults: Iterable[str]) -> None:

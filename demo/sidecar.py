@@ -6,11 +6,9 @@ could have recorded the `pointsman-decision` header of each answer instead, but 
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from demo.client import get, probe
@@ -48,19 +46,17 @@ class Sidecar:
     def admin(self) -> str:
         return f"{HOST}:{self.admin_port}"
 
-    def arguments(self, table_file: Path) -> list[str]:
-        """What follows `python -m proxy`."""
+    def arguments(self, controller: str) -> list[str]:
+        """What follows `python -m proxy`. Only what is asked for may be on loopback, where everything runs here."""
         return [
             *("--listen", self.address, "--baseline", f"{HOST}:{self.baseline_port}"),
             *("--workload", self.service.workload, "--workload-port", str(self.service.port)),
-            *("--table", str(table_file), "--admin", self.admin, "--decision-header"),
+            *("--controller", controller, "--destination-allow", f"{HOST}/8"),
+            *("--admin", self.admin, "--decision-header"),
         ]
 
     def is_ready(self) -> bool:
         return probe(self.admin, "/readyz") == 200
-
-    def table_version(self) -> str:
-        return str(json.loads(get(self.admin, "/table").body)["version"])
 
     def counted(self) -> Counter[Decision]:
         """Requests so far. A sidecar has counted a request by the time the last byte of the answer is sent."""

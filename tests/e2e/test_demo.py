@@ -127,6 +127,7 @@ def test_everything_is_shown_proved_and_stopped(run: Run, tmp_path: Path) -> Non
     assert hops[7] == [("frontend", "HTTP/1.1", "nobody", "unknown_key", "-")]
     assert hops[9] == [("frontend", "HTTP/1.1", "nobody", "gone_key", "-")]
     assert sum(line.startswith("  < 424 ") for line in lines) == 2
+    assert sum(line.startswith("  $ pointsman sandbox ") for line in lines) == 9
 
 
 @needs_packages
@@ -134,16 +135,23 @@ def test_everything_is_shown_proved_and_stopped(run: Run, tmp_path: Path) -> Non
 def test_keep_lets_users_try_a_key_of_their_own(run: Run, tmp_path: Path) -> None:
     file = next(line.rpartition(": ")[2] for line in run.lines() if line.endswith("/demo.json"))
     state = json.loads(Path(file).read_text())
-    table, sandbox = Path(state["table"]), state["sandboxes"]["pr-124"]
+    folder, sandbox = Path(state["folder"]), state["sandboxes"]["pr-124"]
 
-    text = table.read_text()
-    route = "- routingKey:" + text.split("- routingKey:")[1]
-    table.write_text(text + route.replace(sandbox["routing_key"], "my-own-key"))
+    (text,) = (file.read_text() for file in folder.glob("*.yaml") if "pr-124" in file.read_text())
+    mine = text.replace(sandbox["routing_key"], "my-own-key").replace("name: pr-124", "name: mine")
+    (folder / "mine.yaml").write_text(mine)
     assert eventually(lambda: location_of(ride(state, "my-own-key")) == ("pr-124", sandbox["pid"]))
     assert location_of(ride(state, "another-key")) == ("baseline", state["services"]["location"]["pid"])
 
     went = pickups(state, None, "my-own-key", "another-key", "my-own-key", "qwblp48fpmb30")
     assert went == ["baseline", "pr-124", "baseline", "pr-124", "FAILED_PRECONDITION"]
+    verified = subprocess.run(
+        [sys.executable, "-m", "pointsman", "sandbox", "verify", "mine", "--since", "10m"],
+        cwd=ROOT,
+        env=os.environ | {"POINTSMAN_CONTROLLER": state["controller"], "POINTSMAN_NAMESPACE": "hotrod-istio"},
+        check=False,
+    )
+    assert verified.returncode == 0
 
     os.kill(sandbox["pid"], signal.SIGKILL)
     assert eventually(lambda: ride(state, "my-own-key").status == 502)
