@@ -7,6 +7,8 @@ import os
 import random
 import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -176,6 +178,36 @@ def test_killed_while_it_writes(tmp_path: Path, baseline: Origin, controller: Co
         assert now in (kept, position)
         kept = now
     assert kept is not None
+
+
+WRITER = """
+import json, sys
+from proxy.feed.statefile import _write
+from tests.support.proxy import WORKLOAD
+
+path, position = sys.argv[1], 0
+keys = b'{"liveKeys": ["%s"]}' % b'","'.join(b"key%08d" % index for index in range(200_000))
+while True:
+    position += 1
+    header = {"workload": WORKLOAD, "position": position, "version": "v", "keyDigest": None}
+    _write(path, [json.dumps(header).encode() + b"\\n", keys + b"\\n"])
+    print(position, flush=True)
+"""
+
+
+def test_a_writer_that_is_killed_at_any_moment(tmp_path: Path) -> None:
+    """As above, by one who does nothing but write: a file of 3 MB, time after time."""
+    chance = random.Random(49)
+    path = StateFile(str(tmp_path), Workload.parse(WORKLOAD)).path
+    for _ in range(12):
+        command = [sys.executable, "-c", WRITER, path]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            first = int(writer.stdout.readline())
+            time.sleep(chance.uniform(0, 0.06))
+            writer.kill()
+            last = max([first, *map(int, writer.stdout.read().split())])
+        assert kept_position(tmp_path) in (last, last + 1)
 
 
 def test_what_is_kept_is_json_and_no_other_keys(folder: Path) -> None:
