@@ -88,6 +88,8 @@ def controller_url(text: str) -> str:
     place, slash, path = rest.partition("/")
     if scheme not in ("http", "https") or not place:
         raise ValueError(f"must be http://HOST:PORT or https://HOST:PORT, is {text!r}")
+    if "@" in place:
+        raise ValueError("must hold no credentials (--token-file)")
     if _NO_PATH.search(path):
         raise ValueError(f"must be a plain path after HOST:PORT, is {text!r}")
     endpoint = target_endpoint(place if place.rpartition("]")[2].count(":") else f"{place}:{_DEFAULT_PORTS[scheme]}")
