@@ -237,7 +237,7 @@ class Link:
 
     async def _act(self, connection: ClientConnection, message: FromController | None) -> None:
         if isinstance(message, Snapshot | Change | Current):
-            answer = await self._receiver.take(message)
+            answer = self._receiver.take(message)
             if answer is not None:
                 await connection.send(encode(answer))
             if isinstance(answer, Ack) or (isinstance(answer, Nack) and not answer.is_whole):

@@ -98,7 +98,7 @@ class Receiver:
         self._refused_nonce = None
         self._resync_asked_s = None
 
-    async def take(self, message: Snapshot | Change | Current) -> Answer | None:
+    def take(self, message: Snapshot | Change | Current) -> Answer | None:
         """The answer; None while parts are missing."""
         if isinstance(message, Current):
             return self._take_current(message)
@@ -106,13 +106,10 @@ class Receiver:
             return None  # the rest of what was refused
         try:
             if isinstance(message, Snapshot):
-                answer = self._take_snapshot(message)
-            else:
-                answer = self._take_change(message)
+                return self._take_snapshot(message)
+            return self._take_change(message)
         except TableError as error:
-            answer = self.refuse(message.nonce, error.faults)
-        await self._pause()
-        return answer
+            return self.refuse(message.nonce, error.faults)
 
     def refuse(self, nonce: str, faults: Sequence[str]) -> Nack:
         """The refusal of something whole."""
@@ -122,7 +119,9 @@ class Receiver:
         return Nack(nonce, tuple(faults), is_whole=True)
 
     async def tidy(self) -> None:
-        """Frees the table before the one in force, a few routes at a time: 100,000 at once take 100 ms."""
+        """To be called after each `take`, when its answer is on the way: lets requests in between the parts, and frees
+        the table before the one in force, a few routes at a time: 100,000 at once take 100 ms."""
+        await self._pause()
         while self._dying:
             del self._dying[-_FREED_AT_ONCE:]
             await self._pause()

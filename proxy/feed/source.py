@@ -46,7 +46,7 @@ class Feed:
             return
         try:
             for part in self._state_file.load():
-                answer = await self._receiver.take(part)
+                answer = self._receiver.take(part)
                 if isinstance(answer, Nack) and answer.is_whole:
                     raise StateError(f"is not what this version writes: {answer.faults[0]}")
         except StateError as error:

@@ -47,7 +47,7 @@ class Script:
 
     def take(self, message: Snapshot | Change | Current) -> object:
         async def run() -> object:
-            answer = await self.receiver.take(message)
+            answer = self.receiver.take(message)
             await self.receiver.tidy()
             return answer
 

@@ -24,11 +24,9 @@ def holder() -> tuple[TableHolder, Receiver]:
     return tables, Receiver(tables, (8081,))
 
 
-async def taken(receiver: Receiver, *messages: Snapshot | Change) -> object:
-    answer: object = None
-    for message in messages:
-        answer = await receiver.take(message)
-    return answer
+def taken(receiver: Receiver, *messages: Snapshot | Change) -> object:
+    """The last answer."""
+    return [receiver.take(message) for message in messages][-1]
 
 
 async def kept(folder: Path, document: dict[str, object], position: int = 7) -> StateFile:
@@ -37,7 +35,7 @@ async def kept(folder: Path, document: dict[str, object], position: int = 7) -> 
     _, receiver = holder()
     state._receiver = receiver
     receiver._on_table = state.note  # type: ignore[misc]
-    assert isinstance(await taken(receiver, Snapshot("n", position, "v7", document)), Ack)
+    assert isinstance(taken(receiver, Snapshot("n", position, "v7", document)), Ack)
     assert await state.write()
     return state
 
@@ -63,7 +61,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, salt: str | None) -> None:
         before = state._receiver
         assert before is not None
         _, after = holder()
-        answer = await taken(after, *state.load())
+        answer = taken(after, *state.load())
         assert answer == Ack("state", 7, "v7")
         assert before.slice is not None
         assert after.slice is not None
@@ -79,7 +77,7 @@ def test_an_empty_table_is_not_none(tmp_path: Path) -> None:
     async def run() -> None:
         state = await kept(tmp_path, table(), 0)
         tables, receiver = holder()
-        assert isinstance(await taken(receiver, *state.load()), Ack)
+        assert isinstance(taken(receiver, *state.load()), Ack)
         assert tables.view is not None
 
     asyncio.run(run())
@@ -170,15 +168,15 @@ def test_a_move_of_the_position_alone_waits(tmp_path: Path) -> None:
         _, receiver = holder()
         receiver._on_table = state.note  # type: ignore[misc]
         task = asyncio.create_task(state.run(receiver))  # noqa: TID251
-        await taken(receiver, Snapshot("n", 1, "v1", table()))
+        taken(receiver, Snapshot("n", 1, "v1", table()))
         async with asyncio.timeout(10):
             while not os.path.exists(state.path):
                 await asyncio.sleep(0.01)
         stamp = os.stat(state.path).st_mtime_ns
-        await taken(receiver, Change("n", 2, 1, "v2"))
+        taken(receiver, Change("n", 2, 1, "v2"))
         await asyncio.sleep(1.2)  # nothing can be waited for: it does not happen
         assert os.stat(state.path).st_mtime_ns == stamp
-        await taken(receiver, Change("n", 3, 2, "v3", live_keys=["a"]))
+        taken(receiver, Change("n", 3, 2, "v3", live_keys=["a"]))
         async with asyncio.timeout(10):
             while os.stat(state.path).st_mtime_ns == stamp:
                 await asyncio.sleep(0.01)
