@@ -14,8 +14,9 @@ In HTTP/2 the same exchange stands between other ends: `net/h2_downstream` and `
 one side of an exchange, over `codec/h2/connection` (frames), `stream` (flow control), `hpack` and `heads`. Where the
 two sides speak different versions, `codec/translate` makes one head of the other.
 
-Beside the path: `tables` (the current routing table), `filewatch` and `tablefile` (where it comes from), `telemetry`
-(counters), `admin` (pages for operators), `config` (flags), `errors` (every reason, one table), `answers` (our own).
+Beside the path: `tables` (the current routing table), `filewatch` and `tablefile` or `feed` (where it comes from),
+`telemetry` (counters), `admin` (pages for operators), `config` (flags), `errors` (every reason, one table), `answers`
+(our own).
 """
 
 from proxy import compiled as compiled  # before any other import of ours: it says which form of the modules is used

@@ -3,7 +3,7 @@
     dial -> hello (what we have) -> tables in, answers and traffic out -> it breaks -> wait -> dial
 
 - Waiting is random in 0 to 0.1 s, doubled to at most 10 s with each failure ("full jitter"), so that a thousand proxies
-  do not come back in one moment; a table taken begins anew.
+  do not come back in one moment. A connection that brought a table and held for a while begins anew.
 - Each dial reads token and CA anew, since both are renewed in place.
 - A peer that does not answer pings, stops in the middle of a table, or says what can't be read, is left. One that says
   nothing at all may not have read its store yet: it is listened to.
@@ -19,10 +19,11 @@ import random
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
 from proxy.feed.messages import (
@@ -54,6 +55,7 @@ RELEASE: Final = "0.1.0"
 
 _MIN_WAIT_S: Final = 0.1
 _MAX_WAIT_S: Final = 10.0
+_SETTLED_S: Final = 5.0
 _OPEN_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 1.0
 _STALLED_S: Final = 30.0  # within a table that comes in parts
@@ -102,21 +104,29 @@ class Link:
         self._failures = 0  # in a row
         self.failures_total = 0
         self.connected_total = 0
+        if controller.token_file is not None and controller.url.startswith("http:"):
+            _log.warning("the token goes to %s without TLS: whoever listens on the way can use it", controller.url)
         self._context: tuple[object, ssl.SSLContext] | None = None
         self._last_why = ""
+        self._synced_at_s = inf  # of the connection that there is
 
     async def run(self) -> None:
         """Until cancelled, or `leave` was called."""
         self._tables.unheard("the controller was not heard of yet")
         while not self._is_leaving:
+            self._synced_at_s = inf
             try:
                 why = await self._one_connection()
-            except (LinkError, OSError, InvalidHandshake, InvalidURI, ConnectionClosed, TimeoutError) as error:
+            except (LinkError, OSError, WebSocketException) as error:
                 why = _text(error)
-            finally:
-                self._connection = None
+            except Exception as error:  # noqa: BLE001
+                # Whatever it is, a proxy must not stay without a feed for ever.
+                _log.exception("the connection to the controller failed in a way that was not foreseen")
+                why = _text(error)
             if self._has_left():
                 return
+            if self._tables.now_s - self._synced_at_s > _SETTLED_S:
+                self._failures = 0
             self.failures_total += 1
             self._tables.unheard(f"no connection to the controller: {why}")
             if why != self._last_why:
@@ -131,12 +141,14 @@ class Link:
     async def leave(self, limit_s: float = 1.0) -> None:
         """Send the last counts and say goodbye, if there is a connection, within so many seconds."""
         self._is_leaving = True
-        connection = self._connection
+        connection, messages = self._connection, self._reporter.last()
         if connection is None:
+            if not self._reporter.is_all_counted:
+                _log.warning("the last counts are lost: there is no connection to the controller")
             return
         try:
             async with asyncio.timeout(limit_s):
-                await self._send_all(connection, self._reporter.last())
+                await self._send_all(connection, messages)
                 while not self._reporter.is_all_counted:
                     self._all_counted.clear()
                     await self._all_counted.wait()
@@ -252,9 +264,9 @@ class Link:
         await asyncio.sleep(0)  # messages may stand in a queue, and requests must come in between
 
     def _synced(self) -> None:
-        if self._failures or self._last_why or not self.first_sync.is_set():
+        if self._synced_at_s == inf:
+            self._synced_at_s = self._tables.now_s
             _log.info("in sync with the controller, at position %s", self._receiver.position)
-        self._failures = 0
         self._last_why = ""
         self.first_sync.set()
 
