@@ -45,7 +45,7 @@ class Controller:
         """What follows `python -m controller`. Everything runs on this machine, so sandboxes may be on loopback."""
         return [
             *("--source", f"dir:{self.folder}", "--listen", self.address),
-            *("--destination-allow", f"{HOST}/8"),
+            *("--destination-allow", f"{HOST}/32"),
         ]
 
     def run(self, *arguments: str) -> Done:

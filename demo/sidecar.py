@@ -51,7 +51,7 @@ class Sidecar:
         return [
             *("--listen", self.address, "--baseline", f"{HOST}:{self.baseline_port}"),
             *("--workload", self.service.workload, "--workload-port", str(self.service.port)),
-            *("--controller", controller, "--destination-allow", f"{HOST}/8"),
+            *("--controller", controller, "--destination-allow", f"{HOST}/32"),
             *("--admin", self.admin, "--decision-header"),
         ]
 

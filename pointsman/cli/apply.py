@@ -32,7 +32,8 @@ class Applied:
     manifest: Manifest
     document: object
     change: str
-    diff: str | None = None
+    diff: str | None
+    sent_s: float  # when, of the monotonic clock
     receipt: Receipt | None = None
 
     def as_document(self) -> dict[str, object]:
@@ -110,6 +111,7 @@ def _put(call: Call, manifest: Manifest, end_s: float) -> Applied:
         before = None
     query = {"dryRun": "All"} if is_trial else None
     while True:
+        sent_s = time.monotonic()
         try:
             after = call.client.call("PUT", path, manifest.document, query=query).document
             break
@@ -121,10 +123,10 @@ def _put(call: Call, manifest: Manifest, end_s: float) -> Applied:
         before = None
     diff = difference(before, after, str(manifest.ref)) if wants_diff else None
     if before is None:
-        return Applied(manifest, after, "created", diff)
+        return Applied(manifest, after, "created", diff, sent_s)
     is_same = all(part(before, *place) == part(after, *place) for place in (("spec",), ("metadata", "labels")))
     is_same = is_same and part(before, "metadata", "annotations") == part(after, "metadata", "annotations")
-    return Applied(manifest, after, "unchanged" if is_same else "changed", diff)
+    return Applied(manifest, after, "unchanged" if is_same else "changed", diff, sent_s)
 
 
 def _tell(call: Call, applied: Applied) -> None:
@@ -151,7 +153,12 @@ def _wait(call: Call, done: list[Applied], end_s: float) -> int:
         if len(done) > 1:
             call.console.result(f"{full_name(applied.document)}:")
         receipt = await_receipt(
-            call.client, applied.manifest.ref, version if isinstance(version, str) else None, end_s, call.console
+            call.client,
+            applied.manifest.ref,
+            version if isinstance(version, str) else None,
+            applied.sent_s,
+            end_s,
+            call.console,
         )
         applied.receipt = receipt
         report(receipt, call.console)

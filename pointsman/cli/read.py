@@ -138,7 +138,8 @@ def _until_gone(call: Call, path: str, document: object, start_s: float) -> None
 
 def wait(call: Call) -> int:
     ref = Ref(call.kind, call.namespace, call.line.argument)
-    receipt = await_receipt(call.client, ref, None, time.monotonic() + call.values.one(TIMEOUT), call.console)
+    start_s = time.monotonic()
+    receipt = await_receipt(call.client, ref, None, start_s, start_s + call.values.one(TIMEOUT), call.console)
     document: Document = receipt.document if isinstance(receipt.document, dict) else {}
     call.console.result(f"{call.kind.lower()} {ref.namespace}/{ref.name}:")
     report(receipt, call.console)

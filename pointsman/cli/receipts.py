@@ -74,12 +74,15 @@ _STATES: Final = {
 }
 
 
-def await_receipt(client: Client, ref: Ref, resource_version: str | None, end_s: float, console: Console) -> Receipt:
+def await_receipt(
+    client: Client, ref: Ref, resource_version: str | None, start_s: float, end_s: float, console: Console
+) -> Receipt:
     """The receipt, once it is complete, or as it is when time is up (`end_s` of the monotonic clock).
+
+    `start_s`, of the same clock: when the change was sent, from which it says how long everything took.
 
     Raises: ApiError; Unreachable if the controller was away when the time was up.
     """
-    start_s = time.monotonic()
     while True:
         left_s = max(0.0, end_s - time.monotonic())
         ask_s = min(_ASK_S, left_s)

@@ -37,7 +37,8 @@ class KnownRoute(Decision):
             super().__init__(reason, "sandbox", route.sandbox, mappings[0], reason.status)
             self.port = mappings[0].port
         else:
-            super().__init__(PORT_NOT_MAPPED, "sandbox", route.sandbox, None, PORT_NOT_MAPPED.status)
+            # A sandbox of which nobody knows yet on which ports it will answer: not ready, on none of them.
+            super().__init__(NO_DESTINATION, "sandbox", route.sandbox, None, NO_DESTINATION.status)
             self.port = 0  # no request arrives at port 0
         self.route: Final = route
         self._others: Final = _others(route) if len(mappings) > 1 else _NO_OTHERS
@@ -47,6 +48,8 @@ class KnownRoute(Decision):
         decision = self._others.get(port)
         if decision is not None:
             return decision
+        if not self.port:
+            return self
         return Decision(PORT_NOT_MAPPED, "sandbox", self.sandbox, None, PORT_NOT_MAPPED.status)
 
 

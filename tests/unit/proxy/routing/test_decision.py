@@ -116,7 +116,7 @@ ROWS = [
     row("no destination", key("unready"), dead(errors.NO_DESTINATION, "pr-2")),
     row("no destination, second port", key("routed"), dead(errors.NO_DESTINATION, "pr-1"), port=81),
     row("port not mapped", key("routed"), dead(errors.PORT_NOT_MAPPED, "pr-1"), port=82),
-    row("no port mapped", key("portless"), dead(errors.PORT_NOT_MAPPED, "pr-3")),
+    row("no port mapped", key("portless"), dead(errors.NO_DESTINATION, "pr-3")),
     row("gone route", key("taken"), *GONE_ROUTE),
     row("gone route, remembered", key("elsewhere"), *GONE_ROUTE),
     row("not forked", key("live"), baseline(errors.NOT_FORKED)),
