@@ -1,6 +1,6 @@
-"""The controller's core: sandboxes and route groups in, routing table out.
+"""The controller: sandboxes and route groups in, routing table out.
 
-Reading order is data order:
+Reading order is data order. The core:
 
     objects           Sandbox, RouteGroup and their parts, and their documents      times   timestamps and durations
     schema            a document to an object, every fault named by its path        reader  how documents are read
@@ -21,4 +21,11 @@ of `proxy`, which never imports us.
     journal           what must outlive us                                          atomic  files written whole or not
 
     engine            runs the compiler over a store: changes come into force, whole and in order
+    feed/             the proxies: each is told what concerns it, and answers
+    writing           changes by the rules that hold whoever asks                   quotas  how many objects
+    lifecycle         the end of objects: TTL, drain                                audit   a line for each change
+    rest/             the API
+    access            tokens and roles                                              tls     the listener's certificate
+    reloading         files that are read again                                     state   the state folder
+    config            flags                                                         listening, background
 """

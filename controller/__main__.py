@@ -65,7 +65,9 @@ async def _run(settings: Settings) -> int:
     from controller.listening import ListenError, bind, url_of
     from controller.reloading import ReloadError, Reloading
     from controller.rest.app import make_app
+    from controller.rest.metrics import core_metrics, hub_metrics
     from controller.rest.pages import OPERATIONS
+    from controller.rest.ruleswatch import RulesFeed
     from controller.rest.services import Services
     from controller.state import StateError, open_state
     from controller.tls import Certificate
@@ -116,18 +118,26 @@ async def _run(settings: Settings) -> int:
         writer = Writer(store, settings.quotas, _clock)
         lifecycle = Lifecycle(store, engine, writer, hub, audit, settings.drain_limit_s, _clock)
         engine.on_settled.append(lifecycle.hear)
+        rules = RulesFeed()
+        engine.on_compiled.append(rules.hear)
         services = Services(
             store=store,
             engine=engine,
             hub=hub,
             writer=writer,
             audit=audit,
+            rules=rules,
+            metrics=[core_metrics(engine, store, audit, rules), hub_metrics(hub)],
             identify=tokens.identity if tokens is not None else None,
             clock=_clock,
         )
-        runner = web.AppRunner(
-            make_app(services, OPERATIONS), access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_S
-        )
+        app = make_app(services, OPERATIONS)
+
+        async def close_streams(_: web.Application) -> None:
+            rules.close()
+
+        app.on_shutdown.append(close_streams)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_S)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         context = certificate.context if certificate is not None else None

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import IO, Final
@@ -29,6 +30,7 @@ class Audit:
         self._clock: Final = clock
         self._file: IO[bytes] | None = None
         self.failures = 0
+        self.counts: Final[Counter[tuple[str, str]]] = Counter()  # by verb and result
         self._is_failing = False
         if path is not None:
             self._open(path)
@@ -45,6 +47,7 @@ class Audit:
         remote: str | None = None,
     ) -> None:
         """`verb`: create, update, delete, expire, remove. `result`: done, refused, failed."""
+        self.counts[verb, result] += 1
         entry: dict[str, object] = {"time": timestamp(self._clock()), "who": who, "verb": verb}
         if ref is not None:
             entry["object"] = dict(ref._asdict())

@@ -12,7 +12,7 @@ from controller.access import ANYBODY, PROXY
 from controller.feed.endpoint import SOCKETS, Sockets, close_all
 from controller.objects import Ref
 from controller.rest.guard import foreign
-from controller.rest.operations import OPEN, Handler, Operation
+from controller.rest.operations import OPEN, OPERATIONS_KEY, Handler, Operation
 from controller.rest.problems import TYPE, Problem, problem_of
 from controller.rest.services import SERVICES, Services, changed, identity, set_identity
 
@@ -27,9 +27,9 @@ def make_app(services: Services, operations: Iterable[Operation]) -> web.Applica
     app[SERVICES] = services
     app[SOCKETS] = Sockets()
     app.on_shutdown.append(close_all)
-    app[_OPERATIONS] = {(operation.method, operation.path): operation for operation in operations}
+    app[OPERATIONS_KEY] = {(operation.method, operation.path): operation for operation in operations}
     app.on_response_prepare.append(_signed)
-    for operation in app[_OPERATIONS].values():
+    for operation in app[OPERATIONS_KEY].values():
         handle = _permitted(operation)
         app.router.add_route(operation.method, operation.path, handle)
         if operation.method == "GET":
@@ -37,13 +37,10 @@ def make_app(services: Services, operations: Iterable[Operation]) -> web.Applica
     return app
 
 
-_OPERATIONS: Final = web.AppKey("operations", dict[tuple[str, str], Operation])
-
-
 def _operation(request: web.Request) -> Operation | None:
     resource = request.match_info.route.resource
     method = "GET" if request.method == "HEAD" else request.method
-    return request.app[_OPERATIONS].get((method, resource.canonical)) if resource is not None else None
+    return request.app[OPERATIONS_KEY].get((method, resource.canonical)) if resource is not None else None
 
 
 async def _signed(_: web.Request, response: web.StreamResponse) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from aiohttp import web
 
 from controller.access import READ
 
-OPEN = "open"  # in place of a role: whoever reaches us
+OPEN: Final = "open"  # in place of a role: whoever reaches us
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,3 +49,7 @@ class Operation:
     tag: str = "objects"
     verb: str | None = None  # what the audit log calls it, if it changes something
     kind: str | None = None  # of the object that the path names
+
+
+# What an application serves, by method and path.
+OPERATIONS_KEY: Final = web.AppKey("operations", dict[tuple[str, str], Operation])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -18,6 +18,10 @@ from controller.rest.problems import Problem
 from controller.store import Store
 from controller.writing import Writer
 
+if TYPE_CHECKING:  # the pages themselves, which stand on this
+    from controller.rest.metrics import MetricSource
+    from controller.rest.ruleswatch import RulesFeed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -28,6 +32,8 @@ class Services:
     hub: Hub
     writer: Writer
     audit: Audit
+    rules: RulesFeed
+    metrics: Sequence[MetricSource]
     identify: Callable[[str], Identity | None] | None
     clock: Callable[[], datetime]
 
