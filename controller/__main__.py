@@ -82,13 +82,15 @@ async def _run(settings: Settings) -> int:
         reloads: list[Reloading] = []
         tokens = TokensFile(settings.tokens_file) if settings.tokens_file is not None else None
         certificate = Certificate(*settings.tls) if settings.tls is not None else None
-        try:
-            if tokens is not None and settings.tokens_file is not None:
-                reloads.append(Reloading("--tokens-file", [settings.tokens_file], tokens.load))
-            if certificate is not None and settings.tls is not None:
-                reloads.append(Reloading("--tls-cert, --tls-key", settings.tls, certificate.load))
-        except ReloadError as error:
-            faults.append(str(error))
+        for what, paths, load in (
+            ("--tokens-file", [settings.tokens_file or ""], tokens.load if tokens is not None else None),
+            ("--tls-cert, --tls-key", settings.tls or (), certificate.load if certificate is not None else None),
+        ):
+            try:
+                if load is not None:
+                    reloads.append(Reloading(what, paths, load))
+            except ReloadError as error:
+                faults.append(str(error))
         if not os.path.isdir(settings.folder):
             faults.append(f"--source: there is no folder {settings.folder}")
         else:

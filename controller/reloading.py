@@ -33,7 +33,10 @@ class Reloading:
         self._load: Final = load
         self._seen = self._taken = self._stamps()
         self.fault: str | None = None
-        load()
+        try:
+            load()
+        except ReloadError as error:
+            raise ReloadError(f"{what}: {error}") from None
 
     async def run(self) -> None:
         """Looks again and again, for ever."""
