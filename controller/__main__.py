@@ -56,6 +56,7 @@ async def _run(settings: Settings) -> int:
     from controller.allow import AllowList
     from controller.audit import Audit
     from controller.background import spawn
+    from controller.collector import keep_out
     from controller.compile import Settings as CompileSettings
     from controller.dirstore import DirStore
     from controller.engine import Engine
@@ -152,6 +153,9 @@ async def _run(settings: Settings) -> int:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(engine.run())
                 tasks.create_task(lifecycle.run())
+                while engine.compilation is None:
+                    await engine.until_compiled()
+                keep_out()
 
         stack.push_async_callback(store.close)
         working = spawn(_until(stop, run()), "engine")

@@ -108,14 +108,16 @@ class TestDrain:
 
     def test_killed_in_the_middle(self, tmp_path: Path, baseline: Origin) -> None:
         """It goes on where it stood, and the key is never back."""
-        with run_controller(tmp_path / "objects") as controller:
-            with run_proxy(tmp_path, baseline.port, controller=controller.url) as proxy:
-                controller.put(sandbox("drained"))
-                assert controller.ask("GET", path_of("drained") + "/receipt?timeoutSeconds=10").json["isComplete"]
-                proxy.process.send_signal(signal.SIGSTOP)
-                controller.ask("DELETE", path_of("drained"))
-                controller.process.kill()
-                proxy.process.send_signal(signal.SIGCONT)
+        with (
+            run_controller(tmp_path / "objects") as controller,
+            run_proxy(tmp_path, baseline.port, controller=controller.url) as proxy,
+        ):
+            controller.put(sandbox("drained"))
+            assert controller.ask("GET", path_of("drained") + "/receipt?timeoutSeconds=10").json["isComplete"]
+            proxy.process.send_signal(signal.SIGSTOP)
+            controller.ask("DELETE", path_of("drained"))
+            controller.process.kill()
+            proxy.process.send_signal(signal.SIGCONT)
         with run_controller(tmp_path / "objects") as controller:
             assert reason(controller, "drained") == "gone_key"
             assert is_going(controller, "drained")  # proxies may be dialling again
