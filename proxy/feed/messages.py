@@ -51,7 +51,11 @@ Fields = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Who is there, and what it has: nothing (`position` None), or a table, maybe from its state file."""
+    """Who is there, and what it has: nothing (`position` None), or a table, maybe from its state file.
+
+    A position without a version: a table that lacks routes which were refused. It must get all again, since whoever
+    hears that it has this version takes the table for whole.
+    """
 
     id: str  # stable for as long as the process lives, and better for as long as the pod does
     boot: str  # random, new in each process

@@ -88,6 +88,11 @@ class Receiver:
         return None if self.slice is None or self.slice.salt is None else self.slice.salt.hex()
 
     @property
+    def is_whole(self) -> bool:
+        """Whether what is in force is all that the controller told: no route of it was refused."""
+        return self.slice is not None and not self.slice.refused
+
+    @property
     def is_in_parts(self) -> bool:
         """Whether more parts must come."""
         return self._coming is not None
@@ -129,7 +134,7 @@ class Receiver:
     # --- each kind ---
 
     def _take_current(self, message: Current) -> Answer | None:
-        if self.slice is None or message.version != self.version or not self._is_salt(message.salt):
+        if not self.is_whole or message.version != self.version or not self._is_salt(message.salt):
             return self._resync()
         if self._is_older(message.position):
             return self.refuse(message.nonce, [self._older(message.position)])

@@ -49,6 +49,8 @@ class Feed:
                 answer = self._receiver.take(part)
                 if isinstance(answer, Nack) and answer.is_whole:
                     raise StateError(f"is not what this version writes: {answer.faults[0]}")
+            if self._receiver.slice is not None:
+                self._receiver.slice.refused.update(self._state_file.refused_routes)
         except StateError as error:
             self._state_file.refused(str(error))
             self._tables.refuse([f"state file {self._state_file.path} {error}"])
@@ -95,8 +97,8 @@ class Feed:
             ports=self._ports,
             release=RELEASE,
             position=receiver.position,
-            version=receiver.version,
-            salt=receiver.salt,
+            version=receiver.version if receiver.is_whole else None,
+            salt=receiver.salt if receiver.is_whole else None,
         )
 
     def _table_put(self, has_changed: bool) -> None:

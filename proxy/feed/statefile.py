@@ -1,13 +1,14 @@
 """The last good slice on disk, so that a proxy that starts while the controller is gone routes by it, and says so.
 
     pointsman-state/1 <blake2b of all that follows>
-    {"workload": "ns/Kind/name", "position": 7, "version": "v7", "keyDigest": {"salt": ".."}}
+    {"workload": "ns/Kind/name", "position": 7, "version": "v7", "keyDigest": {"salt": ".."}, "refusedRoutes": []}
     {"routes": [..]}          parts of a RoutingTable document, one a line, each as small as the feed's
     {"liveKeys": [..]}
 
 - Written whole: to another name, to the disk, then renamed. Whoever is killed meanwhile leaves the file of before.
 - Read whole or not at all: a file that is damaged, cut off, of another format or of another workload is refused, and
   the proxy starts as one that was never synced.
+- Routes that were refused stay so (`refusedRoutes`, their keys): after a restart, too, this is not the whole table.
 - Mode 0600: it holds the keys of this workload's sandboxes.
 - Requests come first. Text is made a few routes at a time, the disk is waited for in a thread, and writing takes a
   twentieth of the time at most; where only the position moved it waits for half a minute.
@@ -42,6 +43,7 @@ _MIN_INTERVAL_S: Final = 1.0
 _POSITION_INTERVAL_S: Final = 30.0
 _SHARE: Final = 20  # of the time
 _AFTER_FAILURE_S: Final = 10.0
+_REFUSED_BEFORE: Final = "it was refused before the restart"
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class StateFile:
         name = blake2b(str(workload).encode(), digest_size=8).hexdigest()
         self.path: Final = os.path.join(folder, f"slice-{name}.state")
         self.failures_total = 0
+        self.refused_routes: dict[bytes, tuple[str, ...]] = {}  # by what `load` read
         self._folder: Final = folder
         self._workload: Final = workload
         self._receiver: Receiver | None = None
@@ -116,12 +119,14 @@ class StateFile:
             position = header["position"]
             if type(position) is not int:
                 raise TypeError("position")
+            refused = header["refusedRoutes"]
+            self.refused_routes = {key.encode("ascii"): (_REFUSED_BEFORE,) for key in refused}
             parts = parts or [{}]
             return [
                 Snapshot("state", position, common["version"], common | part, index, index == len(parts) - 1)
                 for index, part in enumerate(parts)
             ]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StateError(f"is not what this version writes: {excerpt(str(error))}") from None
 
     # --- written ---
@@ -188,6 +193,7 @@ class StateFile:
                 "position": position,
                 "version": current.version,
                 "keyDigest": None if current.salt is None else {"salt": current.salt.hex()},
+                "refusedRoutes": [key.decode("ascii") for key in current.refused],
             },
             [known.route for known in current.known.values()],
             {"liveKeys": list(current.live), "goneKeys": list(current.gone)},

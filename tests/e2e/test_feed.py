@@ -122,6 +122,23 @@ def test_a_bad_route_alone_and_a_bad_document(proxy: Proxy, controller: Controll
     assert peer.snapshot(4)["type"] == "ack"
 
 
+def test_who_lacks_a_route_never_says_that_it_has_the_table(
+    proxy: Proxy, controller: Controller, sandbox: Origin
+) -> None:
+    """Else the controller would answer that it is current, hear yes, and call the refused route live."""
+    peer, _ = controller.peer()
+    salt = {"keyDigest": {"salt": "01"}}
+    bad = {**route(KEY), "mappings": [{"port": 70000, "destinations": []}]}
+    assert peer.snapshot(2, bad, **salt)["isWhole"] is False
+    peer.cut()
+    peer, hello = controller.peer()
+    assert (hello["position"], hello["version"], hello["salt"]) == (2, None, None)
+    assert peer.snapshot(2, route(KEY, [sandbox.port]), nonce="again", **salt)["type"] == "ack"
+    peer.cut()
+    peer, hello = controller.peer()
+    assert (hello["position"], hello["version"], hello["salt"]) == (2, "v2", "01")
+
+
 def test_a_destination_on_loopback_is_refused_unless_allowed(
     tmp_path: Path, baseline: Origin, sandbox: Origin, controller: Controller
 ) -> None:

@@ -92,6 +92,24 @@ def test_it_says_what_it_has_and_goes_on_from_there(
         until(lambda: kept_position(folder) == 4, "the next state file")
 
 
+def test_a_route_that_was_refused_is_still_missing_after_a_restart(
+    tmp_path: Path, baseline: Origin, sandbox: Origin, controller: Controller
+) -> None:
+    folder = tmp_path / "state"
+    good = route(KEY, [sandbox.port])
+    bad = {**good, "mappings": [{"port": 70000, "destinations": []}]}
+    with run_proxy(tmp_path, baseline.port, controller=controller.url, flags=flags(folder)) as proxy:
+        peer, _ = controller.peer()
+        assert peer.snapshot(3, good)["type"] == "ack"
+        assert peer.change(4, 3, routes=[bad])["isWhole"] is False
+    with run_proxy(tmp_path, baseline.port, controller=controller.url, flags=flags(folder)) as proxy:
+        peer, hello = controller.peer()
+        assert (hello["position"], hello["version"]) == (4, None)
+        assert ask(proxy.port, TAGGED).decision == "sandbox=local-location; reason=route"  # its last good form
+        assert peer.snapshot(5, good)["type"] == "ack"
+    assert kept_position(folder) == 5
+
+
 def _cut(raw: bytes) -> bytes:
     return raw[:-10]
 
@@ -189,7 +207,7 @@ path, position = sys.argv[1], 0
 keys = b'{"liveKeys": ["%s"]}' % b'","'.join(b"key%08d" % index for index in range(200_000))
 while True:
     position += 1
-    header = {"workload": WORKLOAD, "position": position, "version": "v", "keyDigest": None}
+    header = {"workload": WORKLOAD, "position": position, "version": "v", "keyDigest": None, "refusedRoutes": []}
     _write(path, [json.dumps(header).encode() + b"\\n", keys + b"\\n"])
     print(position, flush=True)
 """
@@ -220,5 +238,6 @@ def test_what_is_kept_is_json_and_no_other_keys(folder: Path) -> None:
         "position": 3,
         "version": "v3",
         "keyDigest": {"salt": "01"},
+        "refusedRoutes": [],
     }
     assert [name for part in parts for name in json.loads(part)] == ["routes", "liveKeys", "goneKeys"]

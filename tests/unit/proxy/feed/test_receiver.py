@@ -399,3 +399,11 @@ def test_a_large_table_is_freed_bit_by_bit(script: Script) -> None:
     assert script.receiver._dying == []
     assert script.tables.endpoints() == set()
     assert script.tables.sandboxes() == set()
+
+
+def test_who_lacks_a_route_is_not_current(script: Script) -> None:
+    bad = {**route("a"), "mappings": [{"port": 0, "destinations": []}]}
+    nack = script.receiver.take(Snapshot("n", 1, "v1", table(bad, version="v1")))
+    assert isinstance(nack, Nack)
+    assert not nack.is_whole
+    assert script.receiver.take(Current("m", 2, "v1")) == Resync()

@@ -184,3 +184,17 @@ def test_a_move_of_the_position_alone_waits(tmp_path: Path) -> None:
         task.cancel()
 
     asyncio.run(run())
+
+
+def test_routes_that_were_refused_are_told_apart(tmp_path: Path) -> None:
+    async def run() -> None:
+        state = await kept(tmp_path, table(route("a"), route("b")))
+        assert state._receiver is not None
+        bad = {**route("a"), "mappings": [{"port": 0, "destinations": []}]}
+        assert not state._receiver.take(Change("n", 8, 7, "v8", [bad])).is_whole  # type: ignore[union-attr]
+        assert await state.write()
+        again = StateFile(str(tmp_path), ME)
+        again.load()
+        assert again.refused_routes.keys() == {b"a"}
+
+    asyncio.run(run())
