@@ -22,15 +22,17 @@ from proxy.routing.table import API_VERSION, KIND
 # Proxies that were away for no longer than these changes get what changed; a snapshot is cheaper beyond.
 _LOG_CHANGES: Final = 1000
 _LOG_KEYS: Final = 20_000
+_MOST: Final = 20_000  # entries of one change: a proxy takes no more at once (`proxy.feed.receiver`)
 
 _NOTHING: Final = KeyState("")
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One step: the state before it of each key that it changed."""
+    """One step: the table after it, and the state before it of each key that it changed."""
 
     position: int
+    version: str
     before: dict[str, KeyState]
 
 
@@ -42,6 +44,10 @@ class _OfWorkload:
     removed_routes: list[str] = field(default_factory=list)
     gone_routes: list[str] = field(default_factory=list)
     not_gone_routes: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, (self.routes, self.removed_routes, self.gone_routes, self.not_gone_routes)))
 
 
 _UNCHANGED: Final = _OfWorkload()
@@ -57,6 +63,9 @@ class _Delta:
         self.by_workload: dict[Workload, _OfWorkload] = {}
         self.texts: dict[Workload, list[str]] = {}  # the messages, once somebody asked
 
+    def size_for(self, workload: Workload) -> int:
+        return sum(map(len, self.keys.values())) + self.by_workload.get(workload, _UNCHANGED).size
+
 
 class Book:
     """`apply` what changed; `snapshot`, `change` and `current` are texts to send, in order."""
@@ -71,7 +80,7 @@ class Book:
         self._digests: Final[dict[str, str]] = {}
         self._log: Final[deque[_Entry]] = deque()
         self._log_keys = 0
-        self._deltas: Final[dict[int, _Delta | None]] = {}  # by where they begin; they end here
+        self._deltas: Final[dict[tuple[int, str | None], _Delta | None]] = {}  # by where they begin; they end here
         self._key_texts: list[str] | None = None
         self._snapshots: Final[dict[Workload, list[str]]] = {}
 
@@ -85,7 +94,7 @@ class Book:
         for state in states:
             before[state.key] = self._states.get(state.key, _NOTHING)
             self._set(state)
-        self._log.append(_Entry(position, before))
+        self._log.append(_Entry(position, version, before))
         self._log_keys += len(before)
         while len(self._log) > _LOG_CHANGES or (self._log_keys > _LOG_KEYS and self._log):
             self._log_keys -= len(self._log.popleft().before)
@@ -161,32 +170,33 @@ class Book:
 
     # --- what has changed --------------------------------------------------------------------------------------------
 
-    def reaches(self, position: int) -> bool:
-        """Whether what changed since then is known."""
-        return position == self.position or self._delta(position) is not None
+    def change(self, workload: Workload, from_position: int, from_version: str | None) -> list[str] | None:
+        """None: nobody knows any more what changed since then, or it was too much to tell.
 
-    def change(self, workload: Workload, from_position: int) -> list[str] | None:
-        """None: nobody knows any more what changed since then, or it was too much to tell."""
-        delta = self._delta(from_position)
-        if delta is None:
+        The version too must be the one of that position: a controller that lost its state gave the same positions to
+        other tables.
+        """
+        delta = self._delta(from_position, from_version)
+        if delta is None or delta.size_for(workload) > _MOST:
             return None
         texts = delta.texts.get(workload)
         if texts is None:
             texts = delta.texts[workload] = list(self._change(delta, workload, from_position))
         return texts
 
-    def _delta(self, from_position: int) -> _Delta | None:
-        if from_position not in self._deltas:
-            before = self._before(from_position)
-            self._deltas[from_position] = self._delta_of(before) if before is not None else None
-        return self._deltas[from_position]
+    def _delta(self, from_position: int, from_version: str | None) -> _Delta | None:
+        way = from_position, from_version
+        if way not in self._deltas:
+            before = self._before(*way)
+            self._deltas[way] = self._delta_of(before) if before is not None else None
+        return self._deltas[way]
 
-    def _before(self, from_position: int) -> dict[str, KeyState] | None:
+    def _before(self, from_position: int, from_version: str | None) -> dict[str, KeyState] | None:
         """The states at that position of all keys that changed since."""
         before: dict[str, KeyState] = {}
         for entry in reversed(self._log):
             if entry.position == from_position:
-                return before
+                return before if entry.version == from_version else None
             before.update(entry.before)  # going back in time: the earliest one counts
         return None
 

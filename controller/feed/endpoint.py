@@ -11,7 +11,7 @@ import logging
 from contextlib import suppress
 from typing import Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from controller.access import PROXY
 from controller.background import spawn
@@ -37,6 +37,7 @@ from proxy.feed.wire import WireError, encode, read_from_proxy
 
 _HELLO_S: Final = 10.0
 _SEND_S: Final = 30.0  # a message that is not taken within this is not read any more
+_CLOSE_S: Final = 1.0  # when we leave
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +71,14 @@ async def _feed(request: web.Request) -> web.StreamResponse:
                 await socket.close()
     finally:
         sockets.discard(socket)
+        if socket.close_code == WSCloseCode.ABNORMAL_CLOSURE:
+            _abort(request)  # what it does not take would be kept for as long as its kernel says that it is there
     return socket
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _hello(socket: web.WebSocketResponse) -> Hello:
@@ -111,7 +119,13 @@ async def _serve(request: web.Request, socket: web.WebSocketResponse, hub: Hub, 
     except HelloRefused as refused:
         raise _Left(str(refused)) from None
     news.set()
-    sending = spawn(_send(request, socket, hub, subscription, news), f"the feed of {subscription.id}")
+    sending = spawn(_send(socket, hub, subscription, news), f"the feed of {subscription.id}")
+
+    def give_up(_: object) -> None:
+        # It does not read, has gone, or has dialled again. A close would wait for it, too.
+        _abort(request)
+
+    sending.add_done_callback(give_up)
     is_clean = False
     try:
         while (message := await _next(socket)) is not None:
@@ -121,6 +135,7 @@ async def _serve(request: web.Request, socket: web.WebSocketResponse, hub: Hub, 
             _take(hub, subscription, message, news)
     finally:
         hub.detach(subscription, is_clean=is_clean)
+        sending.remove_done_callback(give_up)
         sending.cancel()
 
 
@@ -136,22 +151,15 @@ def _take(hub: Hub, subscription: Subscription, message: FromProxy, news: asynci
     news.set()  # what changed meanwhile is due
 
 
-async def _send(
-    request: web.Request, socket: web.WebSocketResponse, hub: Hub, subscription: Subscription, news: asyncio.Event
-) -> None:
-    """Sends what is due, until the connection ends."""
-    try:
+async def _send(socket: web.WebSocketResponse, hub: Hub, subscription: Subscription, news: asyncio.Event) -> None:
+    """Sends what is due, for as long as the proxy is there and reads."""
+    with suppress(ConnectionError, TimeoutError):
         while hub.is_attached(subscription):
             await news.wait()
             news.clear()
             for text in hub.due(subscription):
                 async with asyncio.timeout(_SEND_S):
                     await socket.send_str(text)
-    except (ConnectionError, TimeoutError):
-        pass
-    # It does not read, has gone, or has dialled again. A close would wait for it, too.
-    if request.transport is not None:
-        request.transport.abort()
 
 
 class Sockets:
@@ -166,10 +174,15 @@ SOCKETS: Final = web.AppKey("feed", Sockets)
 
 async def close_all(app: web.Application) -> None:
     """We leave: proxies dial again, and find whoever comes next."""
-    for socket in list(app[SOCKETS].open):
-        with suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(1.0):
-                await socket.close(code=1012, message=b"the controller restarts")
+    async with asyncio.TaskGroup() as closing:
+        for socket in app[SOCKETS].open:
+            closing.create_task(_close(socket))
+
+
+async def _close(socket: web.WebSocketResponse) -> None:
+    with suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_S):
+            await socket.close(code=WSCloseCode.SERVICE_RESTART, message=b"the controller restarts")
 
 
 OPERATIONS: Final = (

@@ -1,7 +1,7 @@
 """All proxies: who is there, who is lost, what each has, and how far a key has got.
 
 A proxy that goes without a goodbye is lost: it may still serve, by what it had last, or be dead. It stays in the books
-by its id until it is back, or was away for long.
+by its id until it is back, or was away for long. Ids are told apart by workload: a proxy proves its workload at most.
 
 Positions never go back, also over restarts (SPEC 5): they are reserved on the disk a block at a time. Should a proxy
 know a higher one all the same (the disk was lost), they go on above it.
@@ -21,10 +21,12 @@ from controller.compile import Compilation
 from controller.feed.book import Book
 from controller.feed.progress import Missing, OfWorkload, Progress
 from controller.feed.subscription import Subscription
-from controller.feed.traffic import Gap, TrafficBook
+from controller.feed.traffic import TrafficBook
 from controller.journal import Journal
 from proxy.feed.messages import MAX_POSITION, SCHEMA, Ack, Counted, Hello, Nack, Report, Traffic
 from proxy.feed.wire import encode
+from proxy.routing.digest import is_salt
+from proxy.routing.faults import excerpt
 from proxy.routing.names import Workload
 
 _BLOCK: Final = 1000
@@ -33,6 +35,8 @@ _LOST_S: Final = 600.0
 _MAX_LOST: Final = 10_000
 
 _log = logging.getLogger(__name__)
+
+Name = tuple[Workload, str]  # of a proxy: its workload and its id
 
 
 class HelloRefused(Exception):
@@ -61,18 +65,19 @@ class Hub:
         self._clock: Final = clock
         kept = dict(journal.entries())
         salt, reserved = kept.get("salt"), kept.get("position")
-        self._reserved = reserved if isinstance(reserved, int) else 0
-        if not isinstance(salt, str):
+        self._reserved = reserved if type(reserved) is int and 0 <= reserved < MAX_POSITION else 0
+        if not isinstance(salt, str) or not is_salt(salt):
             salt = secrets.token_hex(16)
             journal.write({"salt": salt})
         self._book: Final = Book(salt, self._reserved)
         self._is_filled = False
-        self._attached: Final[dict[str, Subscription]] = {}
-        self._wakes: Final[dict[str, Callable[[], None]]] = {}
-        self._outboxes: Final[dict[str, list[str]]] = {}
-        self._lost: Final[dict[str, Lost]] = {}
+        self._attached: Final[dict[Name, Subscription]] = {}
+        self._wakes: Final[dict[Name, Callable[[], None]]] = {}
+        # What is to be said beside tables, by what it is about: a newer word takes the place of an older one.
+        self._outboxes: Final[dict[Name, dict[str, str]]] = {}
+        self._lost: Final[dict[Name, Lost]] = {}
         self._traffic: Final = TrafficBook(self._now_s)
-        self._reports: Final[dict[str, set[str]]] = {}  # by their token: the proxies that have not answered
+        self._reports: Final[dict[str, set[Name]]] = {}  # by their token: the proxies that have not answered
         self._beat = asyncio.Event()
         self.refusals = 0
         self.acknowledgements = 0
@@ -109,11 +114,11 @@ class Hub:
     def _next_position(self, above: int = 0) -> int:
         position = max(self._book.position, above) + 1
         if position > self._reserved:
-            self._reserved = position + _BLOCK
             try:
-                self._journal.write({"position": self._reserved})
+                self._journal.write({"position": position + _BLOCK})
+                self._reserved = position + _BLOCK
             except OSError as error:
-                # Proxies know their positions: after a restart the first one to come brings it.
+                # The next one tries again. Should we be gone before: proxies know their positions and hand them over.
                 _log.error("the feed's position can't be kept: %s", error.strerror)
         return position
 
@@ -138,36 +143,43 @@ class Hub:
         Raises: HelloRefused.
         """
         if SCHEMA not in hello.schemas:
-            raise HelloRefused(
-                f"schemas: this controller speaks {SCHEMA} only, not {', '.join(hello.schemas) or 'none'}"
-            )
+            spoken = excerpt(", ".join(hello.schemas), 200) if hello.schemas else "none"
+            raise HelloRefused(f"schemas: this controller speaks {SCHEMA} only, not {spoken}")
         try:
             workload = Workload.parse(hello.workload)
         except ValueError as error:
             raise HelloRefused(f"workload: {error}") from None
-        if hello.position is not None and hello.position > _HIGHEST:
-            raise HelloRefused(f"position: {hello.position} was never given out")
-        if hello.position is not None and hello.position > self._book.position and self._is_filled:
-            self._book.apply(self._next_position(hello.position), self._book.version, ())
-            self._tell()
-        before = self._attached.get(hello.id)
-        if before is not None:
+        if hello.position is not None and hello.position > self._book.position:
+            self._go_above(hello.position)
+        name = workload, hello.id
+        if (before := self._attached.get(name)) is not None:
+            wake_before = self._wakes[name]
             self._leave(before, "another connection took its place")
-        self._come_back(hello, workload)
+            wake_before()
+        self._lost.pop(name, None)
+        self._traffic.found(workload, hello.id, hello.boot, self._now_s)
         subscription = Subscription(hello, workload, self._book, self._clock())
-        self._attached[hello.id] = subscription
-        self._wakes[hello.id] = wake
-        self._outboxes[hello.id] = []
+        self._attached[name] = subscription
+        self._wakes[name] = wake
+        self._outboxes[name] = {}
         self._news()
         return subscription
 
-    def _come_back(self, hello: Hello, workload: Workload) -> None:
-        lost = self._lost.pop(hello.id, None)
-        if lost is not None:
-            self._traffic.found(lost.workload, lost.id, self._now_s, is_same=lost.boot == hello.boot)
+    def _go_above(self, position: int) -> None:
+        """A proxy knows a position that we do not: the disk was lost.
+
+        Raises: HelloRefused.
+        """
+        if position > _HIGHEST:
+            raise HelloRefused(f"position: {position} was never given out")
+        if self._is_filled:
+            self._book.apply(self._next_position(position), self._book.version, ())
+            self._tell()
+        else:
+            self._book.position = position  # the first table goes above it
 
     def is_attached(self, subscription: Subscription) -> bool:
-        return self._attached.get(subscription.id) is subscription
+        return self._attached.get(_name(subscription)) is subscription
 
     def detach(self, subscription: Subscription, *, is_clean: bool) -> None:
         """The connection ended; `is_clean`: after a goodbye."""
@@ -183,7 +195,7 @@ class Hub:
         self._remove(subscription)
         while len(self._lost) >= _MAX_LOST:
             del self._lost[next(iter(self._lost))]
-        self._lost[subscription.id] = Lost(
+        self._lost[_name(subscription)] = Lost(
             subscription.id,
             subscription.boot,
             subscription.workload,
@@ -192,14 +204,13 @@ class Hub:
             subscription.version,
             self._clock(),
         )
-        self._traffic.lose(subscription.workload, Gap(subscription.id, reason, self._now_s, None))
+        self._traffic.lose(subscription.workload, subscription.id, subscription.boot, reason, self._now_s)
 
     def _remove(self, subscription: Subscription) -> None:
-        del self._attached[subscription.id]
-        del self._wakes[subscription.id]
-        del self._outboxes[subscription.id]
-        for token in list(self._reports):
-            self._answered(token, subscription.id)
+        name = _name(subscription)
+        del self._attached[name], self._wakes[name], self._outboxes[name]
+        for token in self._reports:
+            self._answered(token, name)
 
     def attached(self) -> Collection[Subscription]:
         return self._attached.values()
@@ -207,19 +218,20 @@ class Hub:
     def lost(self) -> Collection[Lost]:
         """Those that may still be there."""
         now = self._clock()
-        for lost in list(self._lost.values()):
+        for name, lost in list(self._lost.items()):
             if (now - lost.at).total_seconds() > _LOST_S:
-                del self._lost[lost.id]
+                del self._lost[name]
         return self._lost.values()
 
     # --- one proxy ---------------------------------------------------------------------------------------------------
 
     def due(self, subscription: Subscription) -> list[str]:
         """Texts to send to it now, in order."""
-        outbox = self._outboxes.get(subscription.id)
-        if outbox is None or not self.is_attached(subscription):
+        if not self.is_attached(subscription):
             return []
-        texts, outbox[:] = list(outbox), []
+        outbox = self._outboxes[_name(subscription)]
+        texts = list(outbox.values())
+        outbox.clear()
         return texts + subscription.due(self._book) if self._is_filled else texts
 
     def take(self, subscription: Subscription, message: Ack | Nack) -> None:
@@ -232,11 +244,13 @@ class Hub:
         self._news()
 
     def take_traffic(self, subscription: Subscription, message: Traffic) -> None:
+        """What it counted. It sends that again until it hears that it arrived."""
         self._traffic.take(subscription.id, subscription.boot, subscription.workload, message, self._now_s)
-        if (outbox := self._outboxes.get(subscription.id)) is not None and self.is_attached(subscription):
-            outbox.append(encode(Counted(message.seq)))
+        if not self.is_attached(subscription):
+            return
+        self._outboxes[_name(subscription)]["counted"] = encode(Counted(message.seq))
         if message.reply is not None:
-            self._answered(message.reply, subscription.id)
+            self._answered(message.reply, _name(subscription))
             self._news()
 
     # --- counts ------------------------------------------------------------------------------------------------------
@@ -245,23 +259,27 @@ class Hub:
         """Has the proxies of these workloads report what they counted; the ids of those that did not in time."""
         token = secrets.token_hex(8)
         text = encode(Report(token))
-        asked = {each.id for each in self._attached.values() if each.workload in workloads}
+        asked = [name for name in self._attached if name[0] in workloads]
         self._reports[token] = set(asked)
-        for proxy in asked:
-            self._outboxes[proxy].append(text)
-            self._wakes[proxy]()
+        for name in asked:
+            self._outboxes[name][token] = text
+            self._wakes[name]()
         try:
             async with asyncio.timeout(timeout_s):
-                while self._reports.get(token):
+                while self._reports[token]:
                     await self.until_changed()
         except TimeoutError:
             pass
-        return self._reports.pop(token, set())
+        finally:
+            silent = self._reports.pop(token)
+            for name in silent:
+                self._outboxes[name].pop(token, None)  # one that does not read is not asked twice
+        return {id_ for _, id_ in silent}
 
-    def _answered(self, token: str, proxy: str) -> None:
+    def _answered(self, token: str, name: Name) -> None:
         waiting = self._reports.get(token)
         if waiting is not None:
-            waiting.discard(proxy)
+            waiting.discard(name)
 
     # --- how far it has got ------------------------------------------------------------------------------------------
 
@@ -284,18 +302,22 @@ class Hub:
 
     def _of_workload(self, key: str, workload: Workload, has_destination: bool, position: int) -> OfWorkload:
         here = [each for each in self._attached.values() if each.workload == workload]
-        has = [each for each in here if each.knows(position) and key not in each.refused_routes]
-        missing = [_missing(each, key, position) for each in here if each not in has]
+        lacking = [each for each in here if not each.knows(position) or key in each.refused_routes]
+        missing = [_missing(each, key, position) for each in lacking]
         missing += [
             Missing(each.id, "disconnected", f"its connection broke at {each.at:%H:%M:%S} UTC")
             for each in self.lost()
             if each.workload == workload
         ]
-        return OfWorkload(workload, len(here), len(has), has_destination, tuple(missing))
+        return OfWorkload(workload, len(here), len(here) - len(lacking), has_destination, tuple(missing))
 
     def have(self, position: int) -> bool:
         """Whether every proxy that is there has the table of this position or a later one, or refused it."""
         return all(each.knows(position) or each.has_refused(position) for each in self._attached.values())
+
+
+def _name(subscription: Subscription) -> Name:
+    return subscription.workload, subscription.id
 
 
 def _missing(each: Subscription, key: str, position: int) -> Missing:

@@ -5,6 +5,7 @@ At most one answer is awaited at a time: what changes meanwhile is one change mo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -58,7 +59,7 @@ class Subscription:
             if self.version == book.version:
                 self._awaited = (book.nonce(book.position), book.position)
                 return book.current()
-            texts = book.change(self.workload, self.position)
+            texts = book.change(self.workload, self.position, self.version)
             if texts is not None:
                 self._awaited = (book.nonce(self.position), book.position)
                 return texts
@@ -85,8 +86,8 @@ class Subscription:
         else:
             self._take_answer(None)
         self._needs_all = True
-        self.faults = nack.faults or ("refused, without a reason",)
-        self.refused_routes = {route.routing_key: route.faults for route in nack.routes}
+        self.faults = _shown(nack.faults) or ("refused, without a reason",)
+        self.refused_routes = {route.routing_key: _shown(route.faults) for route in nack.routes}
         return True
 
     def _take_answer(self, version: str | None) -> None:
@@ -109,3 +110,10 @@ class Subscription:
     def has_refused(self, position: int) -> bool:
         """Whether it said no to a table of this position or a later one."""
         return self._answered >= position and not self.knows(position)
+
+
+def _shown(faults: Iterable[str]) -> tuple[str, ...]:
+    """As they can go to logs and terminals, whatever a proxy says."""
+    return tuple(
+        "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text) for text in faults
+    )

@@ -1,29 +1,35 @@
 """Who answered requests, by key, workload and time, as proxies report it; and when some of it may have been lost. Pure.
 
-What is counted stands at the time when its report arrived, a second or so after the requests. Old counts are put
-together where there are many, at the later one's time: so what somebody asks for since a time may hold a little of what
-was before, and never lacks anything.
+What is counted stands at the time when its report arrived, a second or so after the requests. Where there are many
+counts, old ones are put together, at the later one's time, the shorter beside their age the sooner: so what somebody
+asks for since a time may hold a little of what was before, never lacks anything, and is exact for what is new.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from proxy.feed.messages import Traffic
 from proxy.routing.names import Workload
 
-_COUNTS: Final = 120  # of one key at one workload
-_COUNT_S: Final = 1.0
+_COUNTS: Final = 240  # of one key at one workload: some minutes of reports, one each second
+_FEWER: Final = 180  # what is left once they are put together
+_SPANS: Final = (0.05, 0.1, 0.2, 0.4, 0.8)  # of their age that counts put together may span, tried in this order
 _KEPT_S: Final = 24 * 3600.0
 _MAX_SERIES: Final = 50_000
-_MAX_GAPS: Final = 1000  # of one workload
+_MAX_COUNTS: Final = 500_000  # in all: 80 MB
+_MAX_GAPS: Final = 100  # of one workload, that have ended
+_MAX_OPEN: Final = 10_000  # of one workload
+_AWAY_S: Final = 3600.0  # who was away for so long counts as dead
 _MAX_BOOTS: Final = 20_000
 
 
 @dataclass(slots=True)
 class _Counts:
+    began_s: float
     at_s: float
     from_sandbox: int
     from_baseline: int
@@ -54,20 +60,22 @@ class TrafficBook:
     def __init__(self, now_s: float) -> None:
         self.began_s: Final = now_s  # what was before, nobody knows
         self._series: Final[dict[tuple[str, Workload], deque[_Counts]]] = {}
-        self._gaps: Final[dict[Workload, deque[Gap]]] = {}
+        self._held = 0  # counts in all series
+        self._gaps: Final[dict[Workload, _Gaps]] = {}
         self._counted: Final[dict[str, int]] = {}  # the last message of each proxy's process (`Hello.boot`)
 
     def take(self, proxy: str, boot: str, workload: Workload, traffic: Traffic, now_s: float) -> None:
         """A proxy's report. The same one twice counts once."""
-        if traffic.seq <= self._counted.get(boot, 0):
+        seq = self._counted.pop(boot, 0)
+        self._counted[boot] = max(seq, traffic.seq)  # those that were quiet for longest stand first
+        if traffic.seq <= seq:
             return
-        if len(self._counted) >= _MAX_BOOTS:
+        if len(self._counted) > _MAX_BOOTS:
             del self._counted[next(iter(self._counted))]
-        self._counted[boot] = traffic.seq
         for count in traffic.counts:
-            self._add((count.key, workload), _Counts(now_s, count.from_sandbox, count.from_baseline))
+            self._add((count.key, workload), _Counts(now_s, now_s, count.from_sandbox, count.from_baseline))
         if traffic.lost:
-            self.lose(workload, Gap(proxy, "it met more keys than it can count", now_s, now_s))
+            self._of(workload).end(Gap(proxy, "it met more keys than it can count", now_s, now_s))
 
     def _add(self, name: tuple[str, Workload], counts: _Counts) -> None:
         series = self._series.get(name)
@@ -75,35 +83,41 @@ class TrafficBook:
             if len(self._series) >= _MAX_SERIES:
                 self._forget_oldest()
             series = self._series[name] = deque()
-        if series and counts.at_s - series[-1].at_s < _COUNT_S:
-            _join(series[-1], counts)
-            return
+        elif self._held >= _MAX_COUNTS:
+            self._forget_oldest()
+            series = self._series.setdefault(name, deque())
+        before = len(series)
         series.append(counts)
         while series[0].at_s < counts.at_s - _KEPT_S:
             series.popleft()
         if len(series) > _COUNTS:
-            _thin_out(series)
+            _put_together(series, counts.at_s)
+        self._held += len(series) - before
 
     def _forget_oldest(self) -> None:
         """Whoever sends requests can make up keys. Those that were quiet for longest go."""
         oldest = sorted(self._series, key=lambda name: self._series[name][-1].at_s)
-        for name in oldest[: _MAX_SERIES // 10]:
-            at_s = self._series.pop(name)[-1].at_s
-            self.lose(name[1], Gap("the controller", "there were more keys than it can keep counts of", at_s, at_s))
+        last: dict[Workload, tuple[float, float]] = {}
+        for name in oldest[: max(len(oldest) // 10, 1)]:
+            series = self._series.pop(name)
+            self._held -= len(series)
+            began_s, _ = last.get(name[1], (series[0].began_s, 0.0))
+            last[name[1]] = min(began_s, series[0].began_s), series[-1].at_s
+        for workload, (began_s, ended_s) in last.items():
+            reason = "there were more keys than it can keep counts of"
+            self._of(workload).end(Gap("the controller", reason, began_s, ended_s))
 
-    def lose(self, workload: Workload, gap: Gap) -> None:
-        """What a proxy of this workload counted may be lost."""
-        self._gaps.setdefault(workload, deque(maxlen=_MAX_GAPS)).append(gap)
+    def _of(self, workload: Workload) -> _Gaps:
+        return self._gaps.setdefault(workload, _Gaps())
 
-    def found(self, workload: Workload, proxy: str, now_s: float, *, is_same: bool) -> None:
-        """A proxy is back. The same process has kept what it counted, and sends it again."""
-        gaps = self._gaps.get(workload, deque())
-        for _ in range(len(gaps)):
-            gap = gaps.popleft()
-            if gap.proxy != proxy or gap.ended_s is not None:
-                gaps.append(gap)
-            elif not is_same:
-                gaps.append(Gap(gap.proxy, gap.reason, gap.began_s, now_s))
+    def lose(self, workload: Workload, proxy: str, boot: str, reason: str, now_s: float) -> None:
+        """A proxy went without a goodbye: what it counted may be lost, unless it comes back."""
+        self._of(workload).open(Gap(proxy, reason, now_s, None), boot)
+
+    def found(self, workload: Workload, proxy: str, boot: str, now_s: float) -> None:
+        """A proxy is there. The same process has kept what it counted, and sends it again."""
+        if workload in self._gaps:
+            self._gaps[workload].close(proxy, boot, now_s)
 
     def answered(self, key: str, workload: Workload, since_s: float) -> Answered:
         from_sandbox = from_baseline = 0
@@ -111,20 +125,77 @@ class TrafficBook:
             if counts.at_s >= since_s:
                 from_sandbox += counts.from_sandbox
                 from_baseline += counts.from_baseline
-        found = self._gaps.get(workload, ())
-        gaps = tuple(gap for gap in found if gap.ended_s is None or gap.ended_s >= since_s)
-        return Answered(from_sandbox, from_baseline, gaps)
+        gaps = self._gaps.get(workload)
+        return Answered(from_sandbox, from_baseline, tuple(gaps.since(since_s)) if gaps is not None else ())
+
+
+class _Gaps:
+    """Of one workload. None is ever dropped: where there are too many, older ones become one."""
+
+    __slots__ = ("_ended", "_open")
+
+    def __init__(self) -> None:
+        self._open: Final[dict[str, tuple[Gap, str]]] = {}  # by the proxy's id, with its boot
+        self._ended: Final[deque[Gap]] = deque()
+
+    def open(self, gap: Gap, boot: str) -> None:
+        for other, _ in list(self._open.values()):
+            if gap.began_s - other.began_s <= _AWAY_S and len(self._open) < _MAX_OPEN:
+                break  # the others are younger
+            self._end_as_dead(other)
+        self._open[gap.proxy] = gap, boot
+
+    def _end_as_dead(self, gap: Gap) -> None:
+        del self._open[gap.proxy]
+        self.end(Gap(gap.proxy, gap.reason, gap.began_s, gap.began_s + _AWAY_S))
+
+    def close(self, proxy: str, boot: str, now_s: float) -> None:
+        gap, boot_before = self._open.pop(proxy, (None, ""))
+        if gap is not None and boot_before != boot:
+            self.end(Gap(gap.proxy, gap.reason, gap.began_s, min(now_s, gap.began_s + _AWAY_S)))
+
+    def end(self, gap: Gap) -> None:
+        """Note a gap that has ended."""
+        for other in self._ended:
+            if (other.proxy, other.reason) == (gap.proxy, gap.reason):
+                self._ended.remove(other)
+                gap = _joined(other, gap)
+                break
+        self._ended.append(gap)
+        if len(self._ended) > _MAX_GAPS:
+            self._ended.appendleft(_joined(self._ended.popleft(), self._ended.popleft()))
+
+    def since(self, since_s: float) -> Iterator[Gap]:
+        """What of it matters to somebody who asks for what was since then."""
+        yield from (gap for gap, _ in self._open.values() if gap.began_s + _AWAY_S >= since_s)
+        yield from (gap for gap in self._ended if gap.ended_s is None or gap.ended_s >= since_s)
+
+
+def _joined(gap: Gap, later: Gap) -> Gap:
+    assert gap.ended_s is not None
+    assert later.ended_s is not None
+    return Gap(later.proxy, later.reason, min(gap.began_s, later.began_s), max(gap.ended_s, later.ended_s))
+
+
+def _put_together(series: deque[_Counts], now_s: float) -> None:
+    """Neighbours whose span is short beside their age, until there are few enough."""
+    for share in _SPANS:
+        counts = list(series)
+        series.clear()
+        for each in counts:
+            if series and each.at_s - series[-1].began_s <= share * (now_s - each.at_s):
+                _join(series[-1], each)
+            else:
+                series.append(each)
+        if len(series) <= _FEWER:
+            return
+    while len(series) > _FEWER:  # more came at once than anybody sends
+        first = series.popleft()
+        _join(first, series.popleft())
+        series.appendleft(first)
 
 
 def _join(counts: _Counts, later: _Counts) -> None:
     counts.at_s = later.at_s
     counts.from_sandbox += later.from_sandbox
     counts.from_baseline += later.from_baseline
-
-
-def _thin_out(series: deque[_Counts]) -> None:
-    """The older half of the counts, two and two put together."""
-    old = [series.popleft() for _ in range(len(series) // 2)]
-    for first, second in zip(old[::2], old[1::2], strict=False):
-        _join(first, second)
-    series.extendleft(reversed(old[::2]))
