@@ -63,7 +63,7 @@ async def _run(settings: Settings) -> int:
     from controller.errors import Unwritable
     from controller.feed.hub import Hub
     from controller.lifecycle import Lifecycle
-    from controller.listening import ListenError, bind, url_of
+    from controller.listening import ListenError, bind, lift_file_limit, url_of
     from controller.reloading import ReloadError, Reloading
     from controller.rest.app import make_app
     from controller.rest.metrics import core_metrics, hub_metrics
@@ -113,6 +113,7 @@ async def _run(settings: Settings) -> int:
             faults.append(f"--audit-log: {settings.audit_file} can't be written: {error.strerror}")
         if faults:
             return _refuse(faults)
+        lift_file_limit()
 
         store = DirStore(settings.folder, settings.state_folder, clock=_clock)
         allow = AllowList(map(str, settings.destination_allow))

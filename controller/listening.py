@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
+from contextlib import suppress
 
 from proxy.routing.names import Endpoint
 
@@ -43,6 +45,13 @@ async def bind(endpoint: Endpoint) -> list[socket.socket]:
         why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise ListenError(f"{endpoint} can't be listened on: {why}") from None
     return sockets
+
+
+def lift_file_limit() -> None:
+    """The soft limit of open files becomes what the system grants: a usual one is 1024, and each proxy is a file."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(OSError, ValueError):  # "unlimited" may be more than the kernel can do
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def url_of(listening: socket.socket, *, is_tls: bool) -> str:
