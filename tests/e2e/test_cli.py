@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -233,6 +235,21 @@ class TestAccess:
             found = run(*words, "--controller", "http://127.0.0.1:1")
             assert found.code == 1
             assert "http://127.0.0.1:1: can't be reached: Connection refused" in found.err
+
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+    def test_tls(self, tmp_path: Path) -> None:
+        certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        command += ["-subj", "/CN=controller", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+        subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+        flags = ("--tls-cert", str(certificate), "--tls-key", str(key))
+        with running_controller(tmp_path, *flags, authority=certificate) as controller:
+            found = controller.run("sandbox", "list", "--controller-ca", str(certificate), "-o", "json")
+            assert (found.code, found.document["items"]) == (0, [])
+            found = controller.run("sandbox", "list")
+            assert (found.code, "certificate verify failed" in found.err) == (1, True), found
+            found = controller.run("sandbox", "list", POINTSMAN_CONTROLLER_CA=str(tmp_path / "missing"))
+            assert (found.code, "can't be used: No such file" in found.err) == (1, True), found
 
     def test_tokens_and_quotas(self, tmp_path: Path) -> None:
         tokens = tmp_path / "tokens.yaml"

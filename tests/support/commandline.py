@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -47,9 +48,8 @@ class Controller:
     folder: Path
     port: int
     flags: tuple[str, ...] = ()
-    token_file: Path | None = None
+    authority: Path | None = None  # of its certificate, if it speaks TLS
     process: subprocess.Popen[bytes] | None = None
-    scheme: str = "http"
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class Controller:
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.port}"
+        return f"http{'s' if self.authority is not None else ''}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         command = [sys.executable, "-m", "controller", "--source", f"dir:{self.folder}"]
@@ -70,7 +70,8 @@ class Controller:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as response:
+            context = ssl.create_default_context(cafile=self.authority) if self.authority is not None else None
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5, context=context) as response:
                 return int(response.status) == 200
         except OSError:
             return False
@@ -84,8 +85,6 @@ class Controller:
     def run(self, *words: str, stdin: str = "", timeout_s: float = 60, **variables: str) -> Result:
         """`pointsman ...` with this controller."""
         settings = {"POINTSMAN_CONTROLLER": self.url, **variables}
-        if self.token_file is not None:
-            settings.setdefault("POINTSMAN_TOKEN_FILE", str(self.token_file))
         return run(*words, stdin=stdin, timeout_s=timeout_s, **settings)
 
     def fine(self, *words: str, stdin: str = "", **variables: str) -> dict[str, object]:
@@ -109,13 +108,13 @@ def run(*words: str, stdin: str = "", timeout_s: float = 60, **variables: str) -
 
 
 @contextlib.contextmanager
-def running_controller(tmp_path: Path, *flags: str) -> Iterator[Controller]:
+def running_controller(tmp_path: Path, *flags: str, authority: Path | None = None) -> Iterator[Controller]:
     folder = tmp_path / "objects"
     folder.mkdir(exist_ok=True)
     with socket.socket() as holder:  # the port stays ours while the controller is away
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", 0))
-        controller = Controller(folder, holder.getsockname()[1], flags)
+        controller = Controller(folder, holder.getsockname()[1], flags, authority)
         try:
             controller.start()
             yield controller
