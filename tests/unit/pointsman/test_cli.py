@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pointsman.__main__ import COMMAND_WORDS, main
+from pointsman.explain import asks_controller
 
 TABLE = """\
 apiVersion: pointsman.dev/v1alpha1
@@ -23,7 +24,18 @@ goneKeys: [k3v0z8m1c2d4e]
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("TABLE", "WORKLOAD", "KEY_NAME", "KEY_HEADER", "UNKNOWN_KEY", "GONE_KEY", "HEADER", "JSON", "PORT"):
+    for name in (
+        "TABLE",
+        "CONTROLLER",
+        "WORKLOAD",
+        "KEY_NAME",
+        "KEY_HEADER",
+        "UNKNOWN_KEY",
+        "GONE_KEY",
+        "HEADER",
+        "JSON",
+        "PORT",
+    ):
         monkeypatch.delenv(f"POINTSMAN_{name}", raising=False)
 
 
@@ -126,6 +138,27 @@ class TestExplain:
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 2
         assert lines[0].startswith(f"pointsman explain: --table {table}: routes[0].mappings[0].port: ")
+
+    @pytest.mark.parametrize(
+        ("argv", "environ", "asks"),
+        [
+            ([], {}, False),
+            (["--table", "t"], {}, False),
+            (["--controller", "http://c"], {}, True),
+            (["--controller=http://c"], {"POINTSMAN_TABLE": "t"}, True),
+            ([], {"POINTSMAN_CONTROLLER": "http://c"}, True),
+            (["--table", "t"], {"POINTSMAN_CONTROLLER": "http://c"}, False),
+            (["--table=t"], {"POINTSMAN_CONTROLLER": "http://c"}, False),
+            ([], {"POINTSMAN_CONTROLLER": "http://c", "POINTSMAN_TABLE": "t"}, False),
+            (["--header", "--controller"], {}, True),  # a header's value does not begin with dashes
+        ],
+    )
+    def test_who_is_asked(self, argv: list[str], environ: dict[str, str], asks: bool) -> None:
+        assert asks_controller(argv, environ) is asks
+
+    def test_not_both(self, table: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["explain", "--table", table, "--controller", "http://c", "--workload", "a/b/c"]) == 2
+        assert capsys.readouterr().err.startswith("pointsman explain: unknown flag '--table'")
 
     def test_no_table(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["explain", "--table", "/nonexistent", "--workload", "a/b/c"]) == 2

@@ -27,11 +27,8 @@ class TestSince:
     def test_times(self, text: str, sent: str) -> None:
         assert since(text) == sent
 
-    @pytest.mark.parametrize("text", ["", "now", "0", "10", "-5m", "2026-11-25", "2026-13-25T10:00:00Z"])
+    @pytest.mark.parametrize("text", ["", "now", "0", "-5m", "2026-11-25", "2026-13-25T10:00:00Z"])
     def test_no_times(self, text: str) -> None:
-        if text == "10":
-            assert since(text) == "10s"
-            return
         with pytest.raises(ValueError, match=r"must be a duration like .* or a timestamp like"):
             since(text)
 
