@@ -19,6 +19,7 @@
 - What is left is a deletion: while its news are under way, for milliseconds, the sandbox may still take a message, or
   nobody does.
 - Names of sandboxes are without their namespaces, as in the routing table.
+- A token must be for all namespaces: rules that it may not see would count as none.
 
 `decide` may be called from any thread; in an event loop give it to one (`asyncio.to_thread`), since it may ask.
 """

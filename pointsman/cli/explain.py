@@ -17,7 +17,7 @@ from proxy.routing.explain import Explanation, MemberLine
 
 def explain(call: Call) -> int:
     lines = ["GET / HTTP/1.1"]
-    lines += [f"{name.decode()}: {value.decode('latin-1')}" for name, value in call.values.present(HEADER)]
+    lines += [b": ".join(field).decode("utf-8", "surrogateescape") for field in call.values.present(HEADER)]
     question: dict[str, object] = {
         "workload": str(call.values.one(WORKLOAD)),
         "head": "".join(f"{line}\r\n" for line in [*lines, ""]),
