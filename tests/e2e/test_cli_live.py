@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from controller.times import timestamp
 from tests.support.commandline import (
     WORKLOAD,
     Attached,
@@ -47,11 +50,17 @@ def apply(controller: Controller, document: dict[str, object], *flags: str) -> R
     return controller.run("sandbox", "apply", "-f", "-", *flags, stdin=several(document))
 
 
-def verify(controller: Controller, since: str = "5m") -> Result:
+def verify(controller: Controller, since: str) -> Result:
     return controller.run("sandbox", "verify", "pr-1", "-n", "hotrod", "--since", since)
 
 
-def test_the_whole_path(controller: Controller, proxy: Attached, fork: Origin) -> None:
+@pytest.fixture
+def start(controller: Controller) -> str:
+    """When the test began: the controller is younger than any round number of minutes, and would not know."""
+    return timestamp(datetime.now(UTC))
+
+
+def test_the_whole_path(controller: Controller, start: str, proxy: Attached, fork: Origin) -> None:
     found = apply(controller, sandbox(destination=fork.port), "--wait")
     assert found.code == 0, found
     assert "  live after 0." in found.out
@@ -63,25 +72,29 @@ def test_the_whole_path(controller: Controller, proxy: Attached, fork: Origin) -
     traffic = controller.fine("sandbox", "traffic", "pr-1", "-n", "hotrod")
     (counted,) = traffic["workloads"]  # type: ignore[misc]
     assert (counted["fromSandbox"], counted["fromBaseline"]) == (1, 0)
-    found = verify(controller)
+    found = verify(controller, start)
     assert found.code == 0, found
-    assert found.out.startswith("hotrod/pr-1 since 5m: passed\n")
+    assert found.out.startswith(f"hotrod/pr-1 since {start}: passed\n")
 
     found = controller.run("sandbox", "delete", "pr-1", "-n", "hotrod", "--wait")
     assert found.code == 0, found
     assert proxy.get(key)[0] == 424
-    assert verify(controller).code == 6
+    assert verify(controller, start).code == 6
 
 
-def test_a_test_that_tested_nothing_does_not_pass(controller: Controller, proxy: Attached, fork: Origin) -> None:
+def test_a_test_that_tested_nothing_does_not_pass(
+    controller: Controller, start: str, proxy: Attached, fork: Origin
+) -> None:
     assert apply(controller, sandbox(destination=fork.port), "--wait").code == 0
-    found = verify(controller)
+    found = verify(controller, start)
     assert found.code == 3, found
     assert ": failed\n" in found.out
     assert WORKLOAD in found.err
 
 
-def test_a_test_that_met_the_baseline_does_not_pass(controller: Controller, baseline: Origin, fork: Origin) -> None:
+def test_a_test_that_met_the_baseline_does_not_pass(
+    controller: Controller, start: str, baseline: Origin, fork: Origin
+) -> None:
     """One proxy of the workload sends the key's requests to the sandbox, another lets them through: it is told to."""
     with (
         attached_proxy(controller, baseline.port, "--on-sandbox-failure", "baseline", name="location-1") as proxy,
@@ -89,15 +102,15 @@ def test_a_test_that_met_the_baseline_does_not_pass(controller: Controller, base
     ):
         assert apply(controller, sandbox(key="k1", destination=fork.port), "--wait").code == 0
         assert proxy.get("k1") == (200, b"hello from fork")
-        assert verify(controller).code == 0
+        assert verify(controller, start).code == 0
         fork.close()
         assert proxy.get("k1") == (200, b"hello from baseline")
-        found = verify(controller)
+        found = verify(controller, start)
         assert found.code == 3, found
 
 
 def test_a_proxy_that_was_killed_leaves_verify_without_an_answer(
-    controller: Controller, baseline: Origin, fork: Origin
+    controller: Controller, start: str, baseline: Origin, fork: Origin
 ) -> None:
     with (
         attached_proxy(controller, baseline.port, name="location-1") as proxy,
@@ -105,12 +118,11 @@ def test_a_proxy_that_was_killed_leaves_verify_without_an_answer(
     ):
         assert apply(controller, sandbox(key="k1", destination=fork.port), "--wait").code == 0
         assert proxy.get("k1") == (200, b"hello from fork")
-        assert verify(controller).code == 0
+        assert verify(controller, start).code == 0
         other.process.send_signal(signal.SIGKILL)
         other.process.wait()
-        found = verify(controller)
-        until(lambda: verify(controller).code == 4, "an unknown verdict")
-        found = verify(controller)
+        until(lambda: verify(controller, start).code == 4, "an unknown verdict")
+        found = verify(controller, start)
         assert "location-2" in found.err, found
 
 
@@ -151,6 +163,16 @@ def test_a_proxy_that_was_killed_is_named_as_disconnected(
         assert f"{WORKLOAD}: proxy location-2 is disconnected" in found.err
 
 
+def test_a_controller_that_is_younger_than_the_test_does_not_know(
+    controller: Controller, proxy: Attached, fork: Origin
+) -> None:
+    assert apply(controller, sandbox(key="k1", destination=fork.port), "--wait").code == 0
+    assert proxy.get("k1") == (200, b"hello from fork")
+    found = verify(controller, "5m")
+    assert found.code == 4, found
+    assert "this controller counts since" in found.err
+
+
 def test_proxies(controller: Controller, proxy: Attached) -> None:
     (attached,) = controller.fine("proxies")["items"]  # type: ignore[misc]
     assert (attached["id"], attached["workload"], attached["isConnected"]) == ("location-1", WORKLOAD, True)
@@ -164,8 +186,6 @@ def test_the_controller_is_restarted_while_somebody_waits(
     controller: Controller, proxy: Attached, fork: Origin
 ) -> None:
     """The wait goes on, and ends well once the proxy is back."""
-    import threading
-
     assert apply(controller, sandbox(key="k1", destination=fork.port)).code == 0
     controller.stop(signal.SIGKILL)
     results: list[Result] = []
