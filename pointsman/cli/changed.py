@@ -11,7 +11,7 @@ _OF_STORE = ("uid", "resourceVersion", "generation", "creationTimestamp", "delet
 
 def difference(before: object, after: object, name: str) -> str:
     """A unified diff of YAML; empty if nothing changed."""
-    lines = unified_diff(_lines(before), _lines(after), f"{name} (now)", f"{name} (then)", lineterm="")
+    lines = unified_diff(_lines(before), _lines(after), f"{name} (before)", f"{name} (after)", lineterm="")
     return "\n".join(lines)
 
 

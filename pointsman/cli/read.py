@@ -27,6 +27,7 @@ from pointsman.cli.tables import ago, columns, workload_name
 from pointsman.client import ApiError, Unreachable
 
 _LOOK_S: Final = (0.05, 0.1, 0.25, 0.5)
+_QUIET_S: Final = 0.5  # nobody wants to read that it was not there at once
 
 
 def list_objects(call: Call) -> int:
@@ -131,7 +132,8 @@ def _until_gone(call: Call, path: str, document: object, start_s: float) -> None
         if time.monotonic() >= end_s:
             waited_s = time.monotonic() - start_s
             raise Failure(NOT_SO, f"{name} is not gone after {waited_s:.1f} s: not every proxy said that it knows")
-        call.console.progress(text, time.monotonic() - start_s)
+        if time.monotonic() - start_s > _QUIET_S:
+            call.console.progress(text, time.monotonic() - start_s)
         time.sleep(_LOOK_S[min(looks, len(_LOOK_S) - 1)])
         looks += 1
 

@@ -123,7 +123,7 @@ class TestApply:
         found = controller.run("sandbox", "apply", "-f", "-", "--dry-run", "--diff", stdin=several(sandbox()))
         assert found.code == 0, found
         assert found.out.startswith(
-            "sandbox hotrod/pr-1 created (dry run: nothing was done)\n--- Sandbox hotrod/pr-1 (now)\n"
+            "sandbox hotrod/pr-1 created (dry run: nothing was done)\n--- Sandbox hotrod/pr-1 (before)\n"
         )
         assert "one is generated when it is applied" in found.out
         assert names(controller) == []

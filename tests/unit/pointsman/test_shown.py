@@ -156,7 +156,7 @@ class TestDifference:
 
     def test_lines(self) -> None:
         found = difference(object_document(), object_document(labels={"pr": "1"}), "Sandbox b/a").splitlines()
-        assert found[:2] == ["--- Sandbox b/a (now)", "+++ Sandbox b/a (then)"]
+        assert found[:2] == ["--- Sandbox b/a (before)", "+++ Sandbox b/a (after)"]
         assert [line for line in found[2:] if line[0] in "+-"] == ["+  labels:", '+    pr: "1"']
 
     def test_a_new_object_is_all_new(self) -> None:
