@@ -2,7 +2,8 @@
 
 All objects are sent before the first is waited for, since a route group is only whole with its sandboxes. An object
 without a routing key keeps the one that was generated for it at first: the controller keeps it. One that is still being
-deleted is made anew once it is gone, if there is time to wait.
+deleted is made anew once it is gone, if there is time to wait. One whose key is another's is not waited for: it may
+have to wait for ever, and whoever tags requests with that key tests something else.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from pointsman.cli.changed import difference
-from pointsman.cli.exits import FINE, NOT_SO, code_of
+from pointsman.cli.exits import CONFLICT, FINE, NOT_SO, code_of
 from pointsman.cli.flags import DIFF, DRY_RUN, FILE, TIMEOUT, WAIT
 from pointsman.cli.manifests import STDIN, Manifest, Namespaces, read_manifests
-from pointsman.cli.objects import complaints, full_name, object_path, part, routing_key
+from pointsman.cli.objects import complaints, full_name, is_refused, object_path, part, routing_key
 from pointsman.cli.receipts import Receipt, await_receipt, report
 from pointsman.cli.run import Call, error_document, tell_error
 from pointsman.client import ApiError, ClientError
@@ -70,7 +71,9 @@ def apply(call: Call) -> int:
             break
         _tell(call, done[-1])
     code = code_of(error) if error is not None else FINE
-    if error is None and call.values.one(WAIT) and not call.values.one(DRY_RUN):
+    if error is None and any(is_refused(applied.document) for applied in done):
+        code = CONFLICT
+    elif error is None and call.values.one(WAIT) and not call.values.one(DRY_RUN):
         try:
             code = _wait(call, done, end_s)
         except ClientError as fault:
@@ -141,7 +144,7 @@ def _tell(call: Call, applied: Applied) -> None:
         console.result("  routing key: one is generated when it is applied")
     elif key is not None:
         console.result(f"  routing key: {key}\n  tag requests: -H 'baggage: {baggage(key)}'")
-    if not call.values.one(WAIT):
+    if not call.values.one(WAIT) or is_refused(applied.document):
         for text in complaints(applied.document):
             console.say(f"  {text}")
 

@@ -21,7 +21,7 @@ TEXTS: Final = {
     INVALID: "bad arguments, or an object that is refused",
     NOT_SO: "it is not so: not live everywhere in time, or verify failed",
     UNKNOWN: "verify can't tell, since counts may have been lost",
-    CONFLICT: "somebody else has changed it, or it exists already",
+    CONFLICT: "somebody else has changed it, or has its key, or it exists already",
     NOT_FOUND: "there is no such object",
     NOT_ALLOWED: "the token does not allow it, or a quota is reached",
 }

@@ -52,8 +52,16 @@ def full_name(document: object) -> str:
 
 
 def routing_key(document: object) -> str | None:
+    """The key that leads to it. None if it has none, or asks for one that is another's: who tags requests with that one
+    tests something else."""
     key = part(document, "spec", "routingKey")
-    return key if isinstance(key, str) else None
+    return key if isinstance(key, str) and not is_refused(document) else None
+
+
+def is_refused(document: object) -> bool:
+    """Whether the key that it asks for is another's."""
+    accepted = condition(document, "Accepted")
+    return accepted is not None and accepted.get("reason") in ("KeyClaimed", "KeyReserved")
 
 
 def condition(document: object, type_: str) -> Document | None:

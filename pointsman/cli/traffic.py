@@ -38,8 +38,6 @@ def verify(call: Call) -> int:
     call.console.result(_table(document))
     for reason in entries(document, "reasons"):
         call.console.say(f"  {reason}")
-    for text in _gaps(document):
-        call.console.say(f"  {text}")
     return code
 
 

@@ -137,14 +137,25 @@ class TestApply:
         assert (unchanged["change"], unchanged["diff"]) == ("unchanged", "")
 
     def test_what_is_wrong_with_an_object_is_told(self, controller: Controller) -> None:
+        document = sandbox("pr-1", key="k1")
+        document["spec"]["local"][0]["mappings"][0]["toLocal"] = "192.0.2.1:80"  # type: ignore[index]
+        found = controller.run("sandbox", "apply", "-f", "-", stdin=several(document))
+        assert found.code == 0, found
+        assert "  TargetNotAllowed: spec.local[0].mappings[0].toLocal: 192.0.2.1:80 " in found.err
+
+    @pytest.mark.parametrize("flags", [(), ("--wait",)])
+    def test_a_key_that_is_anothers_is_never_told(self, controller: Controller, flags: tuple[str, ...]) -> None:
+        """Whoever tagged requests with it would test the other sandbox, and see green. Nor is it waited for."""
         apply(controller, sandbox("pr-1", key="k1"))
-        apply(controller, sandbox("pr-2", key="k1"))
-
-        def claimed() -> bool:
-            shown = controller.run("sandbox", "get", "pr-2", "-n", "hotrod")
-            return "KeyClaimed: Sandbox hotrod/pr-1, which is older, has the key k1" in shown.out
-
-        until(claimed, "a status")
+        document = several(sandbox("pr-2", key="k1"))
+        found = controller.run("sandbox", "apply", "-f", "-", *flags, stdin=document)
+        assert (found.code, found.out) == (5, "sandbox hotrod/pr-2 created\n")
+        assert found.err == "  KeyClaimed: Sandbox hotrod/pr-1, which is older, has the key k1\n"
+        found = controller.run("sandbox", "apply", "-f", "-", *flags, "-o", "json", stdin=document)
+        assert (found.code, found.document["routingKey"], found.document["baggage"]) == (5, None, None)
+        shown = controller.run("sandbox", "get", "pr-2", "-n", "hotrod").out
+        assert "routing key: -\n" in shown
+        assert "ready: NotAccepted\n    KeyClaimed: " in shown
 
 
 class TestRead:

@@ -60,7 +60,7 @@ def test_what_was_applied_counts_at_once_for_who_asks(controller: Controller) ->
     with client(controller, None, asks=True) as baseline, client(controller, "pr-1", asks=True) as mine:
         assert baseline.wait_synced(10)
         assert mine.wait_synced(10)
-        for number in range(10):
+        for number in range(5):
             apply(controller, sandbox("pr-1", key=f"k{number}"))
             assert (baseline.takes(f"k{number}"), mine.takes(f"k{number}")) == (False, True)
             delete(controller, "pr-1")
