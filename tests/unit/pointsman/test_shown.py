@@ -10,7 +10,7 @@ import pytest
 
 from pointsman.cli.changed import difference
 from pointsman.cli.console import Console
-from pointsman.cli.objects import complaints, readiness
+from pointsman.cli.objects import complaints, readiness, routing_key
 from pointsman.cli.receipts import Receipt, report
 from pointsman.cli.tables import ago, columns
 
@@ -175,6 +175,15 @@ class TestObjects:
         assert readiness(self.conditions(("Ready", "True", "Ready", ""))) == "yes"
         assert readiness(self.conditions(("Ready", "False", "NoDestination", "x"))) == "NoDestination"
         assert readiness({"metadata": {"deletionTimestamp": "2026-11-25T10:00:00Z"}}) == "Deleting"
+
+    @pytest.mark.parametrize(
+        ("reason", "key"), [("Accepted", "k1"), ("Deleting", "k1"), ("KeyClaimed", None), ("KeyReserved", None)]
+    )
+    def test_a_key_that_is_anothers_is_none(self, reason: str, key: str | None) -> None:
+        document = self.conditions(("Accepted", "False", reason, "x")) | {"spec": {"routingKey": "k1"}}
+        assert routing_key(document) == key
+        assert routing_key({"spec": {"routingKey": "k1"}}) == "k1"
+        assert routing_key({}) is None
 
     def test_complaints_name_causes(self) -> None:
         cause, effect = ("Accepted", "False", "KeyClaimed", "taken"), ("Ready", "False", "NotAccepted", "taken")
