@@ -202,6 +202,10 @@ class TestRead:
         assert found.code == 0, found
         assert found.out.startswith("sandbox hotrod/pr-1 deleted: proxies are told and it is gone after ")
         assert names(controller) == []
+        apply(controller, sandbox())
+        assert controller.run("sandbox", "delete", "pr-1", "-n", "hotrod").code == 0
+        found = controller.run("sandbox", "delete", "pr-1", "-n", "hotrod", "--wait")
+        assert found.code in (0, 6), found  # gone already, or going
 
     def test_explain(self, controller: Controller) -> None:
         apply(controller, sandbox(key="k1"))

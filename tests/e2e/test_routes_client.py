@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -55,15 +58,59 @@ def test_rules_come_and_go(controller: Controller) -> None:
         assert (decision.takes, decision.reason, decision.is_refused) == (True, "gone_route", True)
 
 
-def test_what_was_applied_counts_at_once_for_who_asks(controller: Controller) -> None:
-    """Nobody waits for news here: a message that is sent after `apply` returned is the sandbox's."""
-    with client(controller, None, asks=True) as baseline, client(controller, "pr-1", asks=True) as mine:
+class SlowNews:
+    """Stands before a controller, and keeps back what it says on connections that were open at `hold`."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._held = threading.Event()
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def hold(self) -> None:
+        self._held.set()
+
+    def close(self) -> None:
+        for each in (self._listener, *self._sockets):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._controller.port))
+                self._sockets += [near, far]
+                is_late = self._held.is_set()
+                threading.Thread(target=self._carry, args=(near, far, True), daemon=True).start()
+                threading.Thread(target=self._carry, args=(far, near, is_late), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, is_free: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if is_free or not self._held.is_set():
+                    target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_what_was_applied_counts_at_once_for_who_asks(controller: Controller, asks: bool) -> None:
+    """However long news take: a message that is sent after `apply` returned is the sandbox's."""
+    news = SlowNews(controller)
+    with (
+        closing(news),
+        RoutesClient(news.url, workload=WORKLOAD, asks=asks) as baseline,
+        RoutesClient(news.url, workload=WORKLOAD, sandbox="pr-1", asks=asks) as mine,
+    ):
         assert baseline.wait_synced(10)
         assert mine.wait_synced(10)
-        for number in range(5):
-            apply(controller, sandbox("pr-1", key=f"k{number}"))
-            assert (baseline.takes(f"k{number}"), mine.takes(f"k{number}")) == (False, True)
-            delete(controller, "pr-1")
+        news.hold()
+        apply(controller, sandbox("pr-1", key="k1"))
+        assert (baseline.takes("k1"), mine.takes("k1")) == ((False, True) if asks else (True, False))
+        assert (baseline.takes("nobody"), mine.takes("nobody")) == (True, False)
 
 
 def test_without_a_controller(controller: Controller) -> None:
