@@ -1,4 +1,4 @@
-"""The command line: `quick` and `grpc` for tables beside the bars, `cpu` to tune one thing."""
+"""The command line: `quick`, `grpc` and `convergence` for tables beside the bars, `cpu` to tune one thing."""
 
 import argparse
 import signal
@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from benchmarks import quick, tune
+from benchmarks.convergence import plan as convergence
 from benchmarks.generators import GeneratorFailed
 from benchmarks.grpc import plan as grpc
 from benchmarks.grpc.scene import GrpcScene
@@ -26,6 +27,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     quick.add_arguments(commands.add_parser("quick", parents=[shared], help="the table of make bench-quick"))
     grpc.add_arguments(commands.add_parser("grpc", help="gRPC over h2c: CPU per call, memory of open streams"))
+    convergence.add_arguments(
+        commands.add_parser("convergence", parents=[shared], help="from a change to the last proxy; the controller")
+    )
     tune.add_arguments(commands.add_parser("cpu", parents=[shared], help="CPU per request of one target, or of two"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _end)  # as ^C: the stack below stops all children
@@ -38,7 +42,8 @@ def main() -> int:
         try:
             scene = _scene(options, cores, folder)
             stack.callback(scene.stop)
-            run = {"quick": quick.run, "grpc": grpc.run, "cpu": tune.run}[options.command]
+            plans = {"quick": quick.run, "grpc": grpc.run, "convergence": convergence.run, "cpu": tune.run}
+            run = plans[options.command]
             return run(options, scene, stack)
         except (ChildFailed, GeneratorFailed, NotInstalled) as error:
             print(f"benchmarks: {error}", file=sys.stderr)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.figures import Point, Spread, added_ratio, find, ratio, scenario
+from benchmarks.figures import Point, Spread, added_ratio, find, percentile, ratio, scenario
 
 # (sandboxes, tagged, at most so many times Envoy's CPU per request)
 _CPU_BARS = ((1, False, 0.60), (1, True, 0.60), (1000, False, 0.60), (1000, True, 0.05))
@@ -11,6 +11,16 @@ _FLAT_BAR = 1.10  # 100,000 sandboxes against one, our own cost
 _ADDED_LATENCY_BARS = (("p50", 0.6), ("p99", 1.0))  # times what Envoy adds
 _GRPC_CPU_BAR = 1.0  # times Envoy's CPU per unary call
 _GRPC_STREAMS_BAR = 2.0  # times Envoy's memory with all streams open
+_CONVERGENCE_BAR = 1000.0  # ms from a change to the last proxy, 99th percentile
+# (measure, value, unit, bar) of the controller
+_CONTROLLER_BARS = (
+    ("controller", "cpu_ms", "ms", 20.0),
+    ("controller", "rss_mb", "MB", 400.0),
+    ("reconnect", "start_s", "s", 10.0),
+    ("reconnect", "rss_mb", "MB", 400.0),
+    ("reconnect-changed", "start_s", "s", 10.0),
+    ("reconnect-changed", "rss_mb", "MB", 400.0),
+)
 _IDLE_BARS = (("idle memory", "rss_mb", "MB", 40.0), ("start", "start_ms", "ms", 500.0))
 
 
@@ -69,3 +79,17 @@ def grpc_comparisons(points: Sequence[Point]) -> list[Comparison]:
 
 def grpc_title(point: Point, value: str) -> str:
     return f"{point.measure} {value} {point.scenario}"
+
+
+def convergence_comparisons(points: Sequence[Point]) -> list[Comparison]:
+    """Those of `benchmarks.convergence` that ran."""
+    found = []
+    for point in points:
+        if point.measure == "convergence" and point.rounds:
+            took_us = sorted(int(each.values["took_ms"] * 1000) for each in point.rounds)
+            p99 = percentile(took_us, 0.99) / 1000
+            found.append(Comparison("convergence p99", "ms", _CONVERGENCE_BAR, Spread(p99, p99, p99, 1)))
+        for measure, name, unit, bar in _CONTROLLER_BARS:
+            if point.measure == measure:
+                found.append(Comparison(f"{measure} {name}", unit, bar, point.spread(name)))
+    return found

@@ -94,6 +94,10 @@ class Child:
         lines = self._log.read_text(errors="replace").splitlines()[-8:]
         return ChildFailed("\n    ".join([what, f"$ {' '.join(self.command)}", *lines]))
 
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)

@@ -11,12 +11,13 @@ from typing import Generic, TypeVar
 from benchmarks import environment
 from benchmarks.bars import Comparison
 from benchmarks.figures import Point, Spread, find, scenario
+from benchmarks.convergence.load import ConvergenceLoad
 from benchmarks.grpc.rounds import GrpcLoad
 from benchmarks.processes import Cores
 from benchmarks.rounds import Load
 
 SCHEMA = "pointsman-benchmark/1"
-AnyLoad = TypeVar("AnyLoad", Load, GrpcLoad)
+AnyLoad = TypeVar("AnyLoad", Load, GrpcLoad, ConvergenceLoad)
 
 
 @dataclass(frozen=True)
