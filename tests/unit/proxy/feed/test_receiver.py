@@ -209,6 +209,7 @@ def test_a_change_that_does_not_fit_asks_once_for_a_snapshot(script: Script) -> 
     assert isinstance(script.snapshot(7), Ack)
     assert not script.tables.is_stale
     assert isinstance(script.change(8, 7), Ack)
+    assert script.change(10, 9) == Resync()  # another time
 
 
 def test_another_salt_asks_for_a_snapshot(script: Script) -> None:
@@ -216,6 +217,13 @@ def test_another_salt_asks_for_a_snapshot(script: Script) -> None:
     assert script.take(Current("n", 2, "v", "aa")) == Resync()
     script.receiver.restart()
     assert script.change(2, 1, salt="aa") == Resync()
+
+
+def test_another_salt_in_a_later_part_is_refused(script: Script) -> None:
+    script.take(Snapshot("n", 1, "v1", table(keyDigest={"salt": SALT}), 0, False))
+    answer = script.take(Snapshot("n", 1, "v1", table(keyDigest={"salt": "aa"}), 1, True))
+    assert isinstance(answer, Nack)
+    assert answer.is_whole
 
 
 @pytest.mark.parametrize("part", [1, 2])
@@ -368,8 +376,13 @@ def test_a_route_that_left_while_its_key_lives(script: Script, by: str) -> None:
     else:
         script.change(2, 1, removed_routes=["mine"])
     assert script.reason("mine") == "gone_route"
-    script.change(3, 2, routes=[route("mine", [1])])
+    assert script.tables.memory.routes[ME].keys() == {b"mine"}
+    if by == "snapshot":
+        script.snapshot(3, route("mine", [1]))
+    else:
+        script.change(3, 2, routes=[route("mine", [1])])
     assert script.reason("mine") == "route"
+    assert script.tables.memory.routes[ME] == {}
 
 
 @pytest.mark.parametrize("by", ["snapshot", "change"])
@@ -391,6 +404,7 @@ def test_another_salt_forgets_others_keys_and_keeps_our_own(script: Script) -> N
     assert script.reason("left") == "gone_key"
     script.snapshot(3, keyDigest={"salt": "aa"})
     assert script.reasons("left", "their", "mine") == ["unknown_key", "unknown_key", "gone_key"]
+    assert script.tables.memory.keys.keys() == {digest("mine", "aa").encode()}
 
 
 def test_a_large_table_is_freed_bit_by_bit(script: Script) -> None:
