@@ -14,16 +14,18 @@ UNKNOWN: Final = 4
 CONFLICT: Final = 5
 NOT_FOUND: Final = 6
 NOT_ALLOWED: Final = 7
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
 
 TEXTS: Final = {
     FINE: "fine",
     OTHER: "anything else, e.g. the controller can't be reached",
     INVALID: "bad arguments, or an object that is refused",
-    NOT_SO: "it is not so: not live everywhere in time, or verify failed",
+    NOT_SO: "it is not so: not live everywhere or not gone in time, or verify failed",
     UNKNOWN: "verify can't tell, since counts may have been lost",
     CONFLICT: "somebody else has changed it, or has its key, or it exists already",
     NOT_FOUND: "there is no such object",
     NOT_ALLOWED: "the token does not allow it, or a quota is reached",
+    INTERRUPTED: "interrupted",
 }
 
 _BY_STATUS: Final = {
@@ -54,4 +56,10 @@ def code_of(error: ClientError) -> int:
 
 
 def help_lines() -> str:
-    return "Exit codes:\n" + "\n".join(f"  {code}  {text}" for code, text in TEXTS.items()) + "\n  130  interrupted"
+    return "Exit codes:\n" + "\n".join(f"  {code}  {text}" for code, text in TEXTS.items())
+
+
+def markdown_rows() -> str:
+    """The codes as a Markdown table, for the README."""
+    rows = "".join(f"| {code} | {text} |\n" for code, text in TEXTS.items())
+    return "| exit code | of commands that speak with a controller |\n|---|---|\n" + rows

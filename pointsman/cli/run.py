@@ -7,17 +7,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, cast
+from typing import cast
 
 from pointsman.cli.command import Command, Line, help_text, read_line
 from pointsman.cli.console import Console
-from pointsman.cli.exits import FINE, INVALID, OTHER, Failure, code_of
+from pointsman.cli.exits import FINE, INTERRUPTED, INVALID, OTHER, Failure, code_of
 from pointsman.cli.flags import CONTROLLER, CONTROLLER_CA, DEFAULT_NAMESPACE, JSON, NAMESPACE, OUTPUT, TOKEN_FILE
 from pointsman.cli.objects import KINDS
 from pointsman.client import ApiError, Client, ClientError
 from proxy.options import Values, asks_for_help
-
-INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import pytest
 from benchmarks import tune
 from pointsman import explain as explain_command
 from pointsman.__main__ import main
+from pointsman.cli.commands import COMMANDS
 from proxy import flags
 from proxy.answers import own_head
 from proxy.config import help_text, options_markdown
@@ -36,7 +37,11 @@ from proxy.telemetry.metrics import Metrics
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
-OPTIONS: tuple[Option[object], ...] = (*flags.OPTIONS, *explain_command._OPTIONS)
+OPTIONS: tuple[Option[object], ...] = (
+    *flags.OPTIONS,
+    *explain_command._OPTIONS,
+    *(option for command in COMMANDS for option in command.options),
+)
 
 # Fenced blocks by language, and blocks that are indented by four blanks.
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
