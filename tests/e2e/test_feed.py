@@ -62,6 +62,14 @@ def test_before_the_first_table_only_untagged_requests_pass(
     assert tagged(proxy).decision == "sandbox=local-location; reason=route"
 
 
+def test_it_stays_small(proxy: Proxy, controller: Controller, sandbox: Origin) -> None:
+    """SPEC 7: an idle sidecar takes 40 MB at most, its connection to a controller included."""
+    peer, _ = controller.peer()
+    peer.snapshot(1, route(KEY, [sandbox.port]))
+    assert tagged(proxy).status == 200
+    assert proxy.rss_bytes() <= 40_000_000
+
+
 def test_readiness_does_not_wait_for_ever(tmp_path: Path, baseline: Origin) -> None:
     flags = (*FLAGS, "--sync-timeout", "0.3")
     with run_proxy(tmp_path, baseline.port, controller="http://127.0.0.1:9", flags=flags) as proxy:

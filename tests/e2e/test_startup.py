@@ -84,8 +84,9 @@ def test_flags(good: tuple[str, ...], flags: list[str], faults: list[str]) -> No
 
 
 def test_nothing_given() -> None:
-    required = ("listen", "baseline", "workload", "table")
-    check_faults(start(), *(f"--{flag} (or POINTSMAN_{flag.upper()}) is required: " for flag in required))
+    required = [f"--{flag} (or POINTSMAN_{flag.upper()}) is required: " for flag in ("listen", "baseline", "workload")]
+    source = "--table (or POINTSMAN_TABLE) or --controller (or POINTSMAN_CONTROLLER) is required: "
+    check_faults(start(), *required, source)
 
 
 def test_faults_of_variables_name_the_variable(good: tuple[str, ...]) -> None:

@@ -23,10 +23,11 @@ from tests.fuzz.cost import cpu_limit, pumped
 from tests.support.badtables import BAD_TABLES, YAML_PIECES
 from tests.support.proxy import KEY, route, table
 
+DIGESTS = table(route(KEY, [9]), keyDigest={"salt": "00ff"}, liveKeys=["0" * 24], goneKeys=["f" * 24])
 _PLAIN_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _NO_TEXT = re.compile("-?(?:0|[1-9][0-9]*)|true|false|null|~|", re.ASCII)  # plain, these are never text
 _WORDS = """apiVersion kind version routes routingKey sandbox baseline mappings port destinations host appProtocol
-authority hosts upstream name namespace liveKeys goneKeys goneRoutes services previews domain endpoint"""
+authority hosts upstream name namespace liveKeys goneKeys goneRoutes services previews domain endpoint keyDigest salt"""
 SCRAPS = [piece.encode() for piece in (*YAML_PIECES, *_WORDS.split())]
 SCRAPS += [b'"port": ', b'{"host": "h", "port": 1}', b"null", b"false", b"1e5", b"127.1", b"::1", b"h."]
 
@@ -36,7 +37,7 @@ def seeds() -> Iterable[bytes]:
         yield path.read_bytes()
     yield b"- {routingKey: a, sandbox: s, baseline: {kind: D, namespace: n, name: x}, mappings: []}\n"
     routes = [route(KEY, [9]), route("a", [8]), route("b", [7], appProtocol="http2", authority="preserve")]
-    for document in (table(), routes, [route(KEY, [9, 8]), route("a", port=1)], {"liveKeys": ["a", "b"]}):
+    for document in (table(), routes, [route(KEY, [9, 8]), route("a", port=1)], {"liveKeys": ["a", "b"]}, DIGESTS):
         yield json.dumps(document).encode()
         yield yaml.safe_dump(document).encode()
     yield b"[" * MAX_DEPTH + b"]" * MAX_DEPTH

@@ -9,7 +9,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from proxy import errors
 from proxy.routing.decision import Decision
-from proxy.telemetry.exposition import Exposition, TableState
+from proxy.telemetry.exposition import Exposition, FeedState, TableState
 from proxy.telemetry.metrics import BUCKETS, Metrics
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
@@ -137,6 +137,31 @@ def test_no_failure_comes_twice() -> None:
 
 def test_before_the_first_table() -> None:
     assert not [name for name in families(Metrics(), state=None) if name.startswith("pointsman_table")]
+
+
+def test_the_feed_is_told_where_there_is_one() -> None:
+    state = FeedState(
+        is_connected=True,
+        is_synced=False,
+        connected_total=2,
+        failures_total=3,
+        state_file_failures_total=4,
+        lost_counts_total=5,
+    )
+    text, _ = Exposition(Metrics(), lambda: None, lambda: state).text("")
+    found = {
+        sample.name: sample.value
+        for family in parser.text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if family.documentation
+    }
+    assert found["pointsman_controller_connected"] == 1
+    assert found["pointsman_controller_synced"] == 0
+    assert found["pointsman_controller_connections_total"] == 2
+    assert found["pointsman_controller_failures_total"] == 3
+    assert found["pointsman_state_file_failures_total"] == 4
+    assert found["pointsman_lost_key_counts_total"] == 5
+    assert "pointsman_controller_connected" not in families(Metrics())
 
 
 def test_every_family_has_a_help_text_and_our_prefix() -> None:
