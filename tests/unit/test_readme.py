@@ -15,14 +15,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tune
+from controller.config import OPTIONS as CONTROLLER_OPTIONS
 from pointsman import explain as explain_command
 from pointsman.__main__ import main
+from pointsman.cli import exits
 from pointsman.cli.commands import COMMANDS
 from proxy import flags
 from proxy.answers import own_head
 from proxy.config import help_text, options_markdown
 from proxy.errors import REASONS, Side
-from proxy.options import Option
+from proxy.options import Option, markdown_rows
 from proxy.routing.decision import Decider, Decision, Policy
 from proxy.routing.explain import Explanation
 from proxy.routing.faults import TableError
@@ -39,6 +41,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 OPTIONS: tuple[Option[object], ...] = (
     *flags.OPTIONS,
+    *CONTROLLER_OPTIONS,
     *explain_command._OPTIONS,
     *(option for command in COMMANDS for option in command.options),
 )
@@ -112,9 +115,18 @@ def benchmark_flags() -> set[str]:
 EXPLAINED = [(command, output) for command, output in console() if command.startswith("pointsman explain ")]
 
 
+PROGRAMS = ("proxy", "controller", "pointsman")
+
+
 class TestBlocks:
     def test_options(self) -> None:
         assert between("options") == options_markdown()
+
+    def test_controller_options(self) -> None:
+        assert between("controller-options") == markdown_rows(CONTROLLER_OPTIONS)
+
+    def test_exit_codes_of_commands(self) -> None:
+        assert between("exits") == exits.markdown_rows()
 
     def test_reasons(self) -> None:
         assert between("reasons") == reasons_markdown()
@@ -126,7 +138,9 @@ class TestBlocks:
         named = set(self._layout())
         assert [path for path in named if not (ROOT / path).exists()] == []
         modules = {f"proxy/{path.name}" for path in (ROOT / "proxy").glob("*.py")} - {"proxy/__init__.py"}
-        packages = {f"{path.parent.relative_to(ROOT)}/" for path in (ROOT / "proxy").glob("*/__init__.py")}
+        packages = {
+            f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("*/*/__init__.py") if path.parts[-3] in PROGRAMS
+        }
         assert modules | packages <= named
 
     def _layout(self) -> Iterator[str]:
@@ -331,8 +345,9 @@ class TestCommands:
         """The flags of the start are complete and have no fault."""
         from proxy.config import parse
 
-        (command,) = re.findall(r"^pointsman proxy ((?:.*\\\n)*.*?) &$", TEXT, re.MULTILINE)
-        settings = parse(shlex.split(command.replace("\\\n", "")), {})
+        commands = re.findall(r"^pointsman proxy ((?:.*\\\n)*.*?)(?: > \S+ 2>&1)? &$", TEXT, re.MULTILINE)
+        with_controller, settings = (parse(shlex.split(command.replace("\\\n", "")), {}) for command in commands)
+        assert with_controller.controller is not None
         assert settings.decision_header
         for number in (settings.listeners[0].listen.port, settings.listeners[0].baseline.port):
             assert f"127.0.0.1:{number}/" in TEXT or f"http.server {number} " in TEXT
