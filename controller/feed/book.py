@@ -2,7 +2,8 @@
 
 What is told to a proxy (SPEC 5): the routes and gone routes of its workload, and all live and gone keys, by digest. So
 a slice reveals no key of others, and the lists of digests are the same for all. What is the same for many is encoded
-once: the digests for everybody, the whole message for proxies of one workload that have the same position.
+and kept once: long lists of digests as messages of their own, which everybody gets, and what follows them for the
+proxies of one workload. So a thousand workloads that come at once cost little more than one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from proxy.routing.table import API_VERSION, KIND
 _LOG_CHANGES: Final = 1000
 _LOG_KEYS: Final = 20_000
 _MOST: Final = 20_000  # entries of one change: a proxy takes no more at once (`proxy.feed.receiver`)
+
+_SHORT: Final = 2000  # characters of digests that go into each workload's own message: a change is one then
 
 _NOTHING: Final = KeyState("")
 
@@ -56,12 +59,14 @@ _UNCHANGED: Final = _OfWorkload()
 class _Delta:
     """What changed between two positions."""
 
-    __slots__ = ("by_workload", "keys", "texts")
+    __slots__ = ("by_workload", "digests", "keys", "shared", "texts")
 
     def __init__(self) -> None:
         self.keys: dict[str, list[str]] = {"liveKeys": [], "notLiveKeys": [], "goneKeys": [], "notGoneKeys": []}
         self.by_workload: dict[Workload, _OfWorkload] = {}
-        self.texts: dict[Workload, list[str]] = {}  # the messages, once somebody asked
+        self.shared: list[str] | None = None  # the messages, once somebody asked: first those for everybody
+        self.digests: list[dict[str, str]] = []  # or, where they are short, what goes into each workload's own
+        self.texts: dict[Workload, list[str]] = {}
 
     def size_for(self, workload: Workload) -> int:
         return sum(map(len, self.keys.values())) + self.by_workload.get(workload, _UNCHANGED).size
@@ -81,7 +86,8 @@ class Book:
         self._log: Final[deque[_Entry]] = deque()
         self._log_keys = 0
         self._deltas: Final[dict[tuple[int, str | None], _Delta | None]] = {}  # by where they begin; they end here
-        self._key_texts: list[str] | None = None
+        self._floor: tuple[int, str] | None = None  # the position before the log, and the version there
+        self._shared: list[str] | None = None  # of a snapshot, the messages for everybody
         self._snapshots: Final[dict[Workload, list[str]]] = {}
 
     def state(self, key: str) -> KeyState | None:
@@ -97,11 +103,13 @@ class Book:
         self._log.append(_Entry(position, version, before))
         self._log_keys += len(before)
         while len(self._log) > _LOG_CHANGES or (self._log_keys > _LOG_KEYS and self._log):
-            self._log_keys -= len(self._log.popleft().before)
+            entry = self._log.popleft()
+            self._log_keys -= len(entry.before)
+            self._floor = entry.position, entry.version
         self.position, self.version = position, version
         self._deltas.clear()
         self._snapshots.clear()
-        self._key_texts = None
+        self._shared = None
 
     def _set(self, state: KeyState) -> None:
         key = state.key
@@ -137,36 +145,41 @@ class Book:
     # --- all ---------------------------------------------------------------------------------------------------------
 
     def snapshot(self, workload: Workload) -> list[str]:
+        if self._shared is None:
+            self._shared = list(self._snapshot_keys())
         texts = self._snapshots.get(workload)
         if texts is None:
-            texts = self._snapshots[workload] = list(self._snapshot(workload))
-        return texts
+            texts = self._snapshots[workload] = list(self._snapshot(workload, len(self._shared)))
+        return self._shared + texts
 
-    def _snapshot(self, workload: Workload) -> Iterator[str]:
-        if self._key_texts is None:
-            self._key_texts = list(self._snapshot_keys())
+    def _snapshot_keys(self) -> Iterator[str]:
+        """The lists of digests."""
+        live = [self._digest(key) for key, state in self._states.items() if state.is_live]
+        gone = [self._digest(key) for key, state in self._states.items() if state.is_gone]
+        most = PART_KEYS // 2
+        for number, start in enumerate(range(0, max(len(live), len(gone)), most)):
+            lists = encode_value(live[start : start + most]), encode_value(gone[start : start + most])
+            yield self._part(number, f'"liveKeys":{lists[0]},"goneKeys":{lists[1]},"routes":[]', is_last=False)
+
+    def _snapshot(self, workload: Workload, first: int) -> Iterator[str]:
+        """The rest, from this part on; one at least."""
         routes: list[str] = []
         gone_routes: list[str] = []
         for key in sorted(self._keys_of.get(workload, ())):
             state = self._states[key]
             routes += [encode_value(route.document()) for route in state.routes if route.baseline == workload]
             gone_routes += [encode_value(gone.document()) for gone in state.gone_routes if gone.baseline == workload]
+        bodies = [f'"routes":[{",".join(part)}]' for part in _parts(routes, PART_ROUTES)]
+        bodies += [f'"routes":[],"goneRoutes":[{",".join(part)}]' for part in _parts(gone_routes, PART_ROUTES)]
+        bodies = bodies or ['"routes":[]']
+        for number, body in enumerate(bodies):
+            yield self._part(first + number, body, is_last=number == len(bodies) - 1)
+
+    def _part(self, number: int, body: str, *, is_last: bool) -> str:
         head = f'"apiVersion":"{API_VERSION}","kind":"{KIND}","version":{encode_value(self.version)}'
         head += f',"keyDigest":{{"salt":"{self.salt}"}}'
-        bodies = [f'{keys},"routes":[]' for keys in self._key_texts]
-        bodies += [f'"routes":[{",".join(part)}]' for part in _parts(routes, PART_ROUTES)]
-        bodies += [f'"routes":[],"goneRoutes":[{",".join(part)}]' for part in _parts(gone_routes, PART_ROUTES)]
-        for number, body in enumerate(bodies):
-            message = Snapshot(self.nonce(None), self.position, self.version, {}, number, number == len(bodies) - 1)
-            yield encode(message, {"document": f"{{{head},{body}}}"})
-
-    def _snapshot_keys(self) -> Iterator[str]:
-        """The lists of digests, in parts; one at least."""
-        live = [self._digest(key) for key, state in self._states.items() if state.is_live]
-        gone = [self._digest(key) for key, state in self._states.items() if state.is_gone]
-        for start in range(0, max(len(live), len(gone), 1), PART_KEYS // 2):
-            lists = live[start : start + PART_KEYS // 2], gone[start : start + PART_KEYS // 2]
-            yield f'"liveKeys":{encode_value(lists[0])},"goneKeys":{encode_value(lists[1])}'
+        message = Snapshot(self.nonce(None), self.position, self.version, {}, number, is_last)
+        return encode(message, {"document": f"{{{head},{body}}}"})
 
     # --- what has changed --------------------------------------------------------------------------------------------
 
@@ -179,10 +192,19 @@ class Book:
         delta = self._delta(from_position, from_version)
         if delta is None or delta.size_for(workload) > _MOST:
             return None
+        if delta.shared is None:
+            delta.digests = [
+                {name: encode_value(part)} for name, keys in delta.keys.items() for part in _parts(keys, PART_KEYS)
+            ]
+            delta.shared = []
+            if sum(map(_size, delta.digests)) > _SHORT:
+                delta.shared = list(self._changes(from_position, delta.digests, has_more=True))
+                delta.digests = []
         texts = delta.texts.get(workload)
         if texts is None:
-            texts = delta.texts[workload] = list(self._change(delta, workload, from_position))
-        return texts
+            bodies = [*delta.digests, *_own_bodies(delta.by_workload.get(workload, _UNCHANGED))]
+            texts = delta.texts[workload] = list(self._changes(from_position, bodies, first=len(delta.shared)))
+        return delta.shared + texts
 
     def _delta(self, from_position: int, from_version: str | None) -> _Delta | None:
         way = from_position, from_version
@@ -198,7 +220,7 @@ class Book:
             if entry.position == from_position:
                 return before if entry.version == from_version else None
             before.update(entry.before)  # going back in time: the earliest one counts
-        return None
+        return before if (from_position, from_version) == self._floor else None
 
     def _delta_of(self, before: dict[str, KeyState]) -> _Delta:
         delta = _Delta()
@@ -231,34 +253,31 @@ class Book:
         for workload in old_gone.keys() - new_gone.keys():
             of(workload).not_gone_routes.append(key)
 
-    def _change(self, delta: _Delta, workload: Workload, from_position: int) -> Iterator[str]:
-        own = delta.by_workload.get(workload, _UNCHANGED)
-        bodies: list[dict[str, str]] = []
-        for name, keys in delta.keys.items():
-            bodies += [{name: encode_value(part)} for part in _parts(keys, PART_KEYS)]
-        bodies += [{"routes": f"[{','.join(part)}]"} for part in _parts(own.routes, PART_ROUTES)]
-        bodies += [{"goneRoutes": f"[{','.join(part)}]"} for part in _parts(own.gone_routes, PART_ROUTES)]
-        for name, keys in (("removedRoutes", own.removed_routes), ("notGoneRoutes", own.not_gone_routes)):
-            bodies += [{name: encode_value(part)} for part in _parts(keys, PART_KEYS)]
+    def _changes(
+        self, from_position: int, bodies: list[dict[str, str]], *, first: int = 0, has_more: bool = False
+    ) -> Iterator[str]:
+        """The messages of these lists, from this part on; one at least. `has_more`: others follow."""
         if len({name for body in bodies for name in body}) == len(bodies) and sum(map(_size, bodies)) < PART_BYTES:
             bodies = [{name: text for body in bodies for name, text in body.items()}]  # the usual case: one message
+        nonce = self.nonce(from_position)
         for number, body in enumerate(bodies):
-            yield encode(
-                Change(
-                    self.nonce(from_position),
-                    self.position,
-                    from_position,
-                    self.version,
-                    salt=self.salt,
-                    part=number,
-                    is_last=number == len(bodies) - 1,
-                ),
-                body,
+            is_last = not has_more and number == len(bodies) - 1
+            part = first + number
+            change = Change(
+                nonce, self.position, from_position, self.version, salt=self.salt, part=part, is_last=is_last
             )
+            yield encode(change, body)
 
 
 def _workloads(state: KeyState) -> set[Workload]:
     return {route.baseline for route in state.routes} | {gone.baseline for gone in state.gone_routes}
+
+
+def _own_bodies(own: _OfWorkload) -> Iterator[dict[str, str]]:
+    for name, documents in (("routes", own.routes), ("goneRoutes", own.gone_routes)):
+        yield from ({name: f"[{','.join(part)}]"} for part in _parts(documents, PART_ROUTES))
+    for name, keys in (("removedRoutes", own.removed_routes), ("notGoneRoutes", own.not_gone_routes)):
+        yield from ({name: encode_value(part)} for part in _parts(keys, PART_KEYS))
 
 
 def _parts(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:
