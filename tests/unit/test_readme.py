@@ -346,7 +346,7 @@ class TestCommands:
         from proxy.config import parse
 
         commands = re.findall(r"^pointsman proxy ((?:.*\\\n)*.*?)(?: > \S+ 2>&1)? &$", TEXT, re.MULTILINE)
-        with_controller, settings = (parse(shlex.split(command.replace("\\\n", "")), {}) for command in commands)
+        settings, with_controller = (parse(shlex.split(command.replace("\\\n", "")), {}) for command in commands)
         assert with_controller.controller is not None
         assert settings.decision_header
         for number in (settings.listeners[0].listen.port, settings.listeners[0].baseline.port):
