@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from proxy.routing.digest import DIGEST_RULE, SALT_RULE, is_digest, is_salt
+from proxy.routing.digest import DIGEST_RULE, SALT_RULE, digests, is_digest, is_salt
 from proxy.routing.faults import TableError, excerpt
 from proxy.routing.names import (
     HOST_RULE,
@@ -120,8 +120,11 @@ class PartReader:
         Raises: TableError.
         """
         if type(value) is list and all(type(key) is str for key in value):
-            holds = is_digest if are_digests else _is_routing_key
-            if all(map(holds, value)):
+            if are_digests:
+                found = digests(value)
+                if found is not None:
+                    return found
+            elif all(map(_is_routing_key, value)):
                 return [key.encode("ascii") for key in value]
         reader = self._reader
         reader._list(value, path, reader._digest if are_digests else reader._key)

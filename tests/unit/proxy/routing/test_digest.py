@@ -7,7 +7,7 @@ import json
 import pytest
 
 from proxy.routing.decision import Decider, Policy
-from proxy.routing.digest import is_digest, is_salt, key_digest
+from proxy.routing.digest import digests, is_digest, is_salt, key_digest
 from proxy.routing.explain import explain, routing_inputs
 from proxy.routing.faults import TableError
 from proxy.routing.gone import NOTHING_GONE, GoneMemory, remember
@@ -126,3 +126,14 @@ def test_explain_says_how_a_key_is_known(key: str, words: str) -> None:
     view = table(SALT).view(ME, GoneMemory({name(b"left"): 9.0}))
     found = explain(inputs, READER, Decider(ME, Policy()), None, 8081, view)
     assert found.known.startswith(words)
+
+
+def test_many_digests_at_once() -> None:
+    one, two = name(b"k"), name(b"m")
+    assert digests([]) == []
+    assert digests([one.decode(), two.decode()]) == [one, two]
+    for bad in ("", one.decode() + "a", one.decode()[:-1], one.decode().upper(), f"{one.decode()},{two.decode()}"):
+        assert digests([one.decode(), bad]) is None
+        assert digests([bad]) is None
+    assert digests([f"{one.decode()},{two.decode()}", ""]) is None
+    assert digests([one.decode() + "\n"]) is None
