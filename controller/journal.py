@@ -33,7 +33,7 @@ class Journal:
         self._descriptor = -1
         self._is_torn = False  # the file may end in the middle of a line
         self.damaged = 0
-        self._lock: Final = open(f"{path}.lock", "ab")  # noqa: SIM115 - open for as long as the journal
+        self._lock: Final = open(f"{path}.lock", "ab", opener=_private)  # noqa: SIM115 - open as long as we are
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -106,6 +106,10 @@ class Journal:
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._count = len(self._lines)
         self._is_torn = False
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _line(value: list[object]) -> bytes:

@@ -45,6 +45,8 @@ class Writer:
                 _check(object_.ref, before, expected)
                 if before is not None and before.metadata.deletion_timestamp is not None:
                     raise Deleting(f"{object_.ref} is being deleted: wait until it is gone")
+                if before is not None and object_.metadata.uid not in (None, before.metadata.uid):
+                    raise Conflict(f"{object_.ref} is another object now: its uid is {before.metadata.uid}")
                 wanted = _writable(object_, before)
                 if before is not None and (faults := change_faults(before, wanted)):
                     raise ObjectError(faults)
@@ -113,9 +115,16 @@ def _check(ref: Ref, before: Object | None, expected: str | None) -> None:
 
 
 def _writable(object_: Object, before: Object | None) -> Object:
-    """Without what is not the writer's to set: when it is deleted, and by whom."""
-    finalizers = before.metadata.finalizers if before is not None else ()
-    return _with_metadata(object_, replace(object_.metadata, deletion_timestamp=None, finalizers=finalizers))
+    """Without what is not the writer's to set: which object it is, how old, when it is deleted, and by whom."""
+    kept = before.metadata if before is not None else None
+    metadata = replace(
+        object_.metadata,
+        uid=kept.uid if kept is not None else None,
+        creation_timestamp=kept.creation_timestamp if kept is not None else None,
+        deletion_timestamp=None,
+        finalizers=kept.finalizers if kept is not None else (),
+    )
+    return _with_metadata(object_, metadata)
 
 
 def _with_metadata(object_: Object, metadata: Metadata) -> Object:
