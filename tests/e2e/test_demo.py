@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -139,19 +140,14 @@ def test_keep_lets_users_try_a_key_of_their_own(run: Run, tmp_path: Path) -> Non
 
     (text,) = (file.read_text() for file in folder.glob("*.yaml") if "pr-124" in file.read_text())
     mine = text.replace(sandbox["routing_key"], "my-own-key").replace("name: pr-124", "name: mine")
-    (folder / "mine.yaml").write_text(mine)
-    assert eventually(lambda: location_of(ride(state, "my-own-key")) == ("pr-124", sandbox["pid"]))
+    started = datetime.now(UTC).isoformat()
+    assert pointsman(state, "sandbox", "apply", "-f", "-", "--wait", text=mine) == 0
+    assert location_of(ride(state, "my-own-key")) == ("pr-124", sandbox["pid"])
     assert location_of(ride(state, "another-key")) == ("baseline", state["services"]["location"]["pid"])
 
     went = pickups(state, None, "my-own-key", "another-key", "my-own-key", "qwblp48fpmb30")
     assert went == ["baseline", "pr-124", "baseline", "pr-124", "FAILED_PRECONDITION"]
-    verified = subprocess.run(
-        [sys.executable, "-m", "pointsman", "sandbox", "verify", "mine", "--since", "10m"],
-        cwd=ROOT,
-        env=os.environ | {"POINTSMAN_CONTROLLER": state["controller"], "POINTSMAN_NAMESPACE": "hotrod-istio"},
-        check=False,
-    )
-    assert verified.returncode == 0
+    assert pointsman(state, "sandbox", "verify", "mine", "--since", started) == 0
 
     os.kill(sandbox["pid"], signal.SIGKILL)
     assert eventually(lambda: ride(state, "my-own-key").status == 502)
@@ -168,6 +164,13 @@ def test_keep_lets_users_try_a_key_of_their_own(run: Run, tmp_path: Path) -> Non
 def ride(state: dict[str, Any], key: str) -> Response:
     address, slash, target = state["url"].removeprefix("http://").partition("/")
     return get(address, slash + target, {"baggage": f"sd-routing-key={key}"})
+
+
+def pointsman(state: dict[str, Any], *arguments: str, text: str = "") -> int:
+    """The exit code of a command."""
+    settings = {"POINTSMAN_CONTROLLER": state["controller"], "POINTSMAN_NAMESPACE": "hotrod-istio"}
+    command = [sys.executable, "-m", "pointsman", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | settings, input=text, text=True, check=False).returncode
 
 
 def location_of(response: Response) -> tuple[str, int]:
