@@ -85,8 +85,8 @@ class Book:
         self._digests: Final[dict[str, str]] = {}
         self._log: Final[deque[_Entry]] = deque()
         self._log_keys = 0
+        self._log_begins: tuple[int, str] | None = None  # position and version before its first step
         self._deltas: Final[dict[tuple[int, str | None], _Delta | None]] = {}  # by where they begin; they end here
-        self._floor: tuple[int, str] | None = None  # the position before the log, and the version there
         self._shared: list[str] | None = None  # of a snapshot, the messages for everybody
         self._snapshots: Final[dict[Workload, list[str]]] = {}
 
@@ -103,9 +103,9 @@ class Book:
         self._log.append(_Entry(position, version, before))
         self._log_keys += len(before)
         while len(self._log) > _LOG_CHANGES or (self._log_keys > _LOG_KEYS and self._log):
-            entry = self._log.popleft()
-            self._log_keys -= len(entry.before)
-            self._floor = entry.position, entry.version
+            first = self._log.popleft()
+            self._log_begins = first.position, first.version
+            self._log_keys -= len(first.before)
         self.position, self.version = position, version
         self._deltas.clear()
         self._snapshots.clear()
@@ -220,7 +220,7 @@ class Book:
             if entry.position == from_position:
                 return before if entry.version == from_version else None
             before.update(entry.before)  # going back in time: the earliest one counts
-        return before if (from_position, from_version) == self._floor else None
+        return before if self._log_begins == (from_position, from_version) else None
 
     def _delta_of(self, before: dict[str, KeyState]) -> _Delta:
         delta = _Delta()
