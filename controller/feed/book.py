@@ -27,6 +27,7 @@ _MOST: Final = 20_000  # entries of one change: a proxy takes no more at once (`
 
 _SHORT: Final = 2000  # characters of digests that go into each workload's own message: a change is one then
 
+_NO_KEYS: Final = '"liveKeys":[],"goneKeys":[],"routes":[]'
 _NOTHING: Final = KeyState("")
 
 
@@ -59,14 +60,13 @@ _UNCHANGED: Final = _OfWorkload()
 class _Delta:
     """What changed between two positions."""
 
-    __slots__ = ("by_workload", "digests", "keys", "shared", "texts")
+    __slots__ = ("by_workload", "keys", "shared", "texts")
 
     def __init__(self) -> None:
         self.keys: dict[str, list[str]] = {"liveKeys": [], "notLiveKeys": [], "goneKeys": [], "notGoneKeys": []}
         self.by_workload: dict[Workload, _OfWorkload] = {}
-        self.shared: list[str] | None = None  # the messages, once somebody asked: first those for everybody
-        self.digests: list[dict[str, str]] = []  # or, where they are short, what goes into each workload's own
-        self.texts: dict[Workload, list[str]] = {}
+        self.shared: tuple[list[str], list[dict[str, str]]] | None = None  # of all workloads, once somebody asked
+        self.texts: dict[Workload, list[str]] = {}  # the messages, once somebody asked
 
     def size_for(self, workload: Workload) -> int:
         return sum(map(len, self.keys.values())) + self.by_workload.get(workload, _UNCHANGED).size
@@ -87,7 +87,7 @@ class Book:
         self._log_keys = 0
         self._log_begins: tuple[int, str] | None = None  # position and version before its first step
         self._deltas: Final[dict[tuple[int, str | None], _Delta | None]] = {}  # by where they begin; they end here
-        self._shared: list[str] | None = None  # of a snapshot, the messages for everybody
+        self._shared: tuple[list[str], list[str]] | None = None  # of all snapshots
         self._snapshots: Final[dict[Workload, list[str]]] = {}
 
     def state(self, key: str) -> KeyState | None:
@@ -145,37 +145,43 @@ class Book:
     # --- all ---------------------------------------------------------------------------------------------------------
 
     def snapshot(self, workload: Workload) -> list[str]:
-        if self._shared is None:
-            self._shared = list(self._snapshot_keys())
         texts = self._snapshots.get(workload)
         if texts is None:
-            texts = self._snapshots[workload] = list(self._snapshot(workload, len(self._shared)))
-        return self._shared + texts
+            if self._shared is None:
+                self._shared = self._shared_of_snapshot()
+            parts, bodies = self._shared
+            own = [*bodies, *self._own_bodies(workload)] or [_NO_KEYS]
+            last = len(parts) + len(own) - 1
+            texts = [*parts, *(self._part(number, body, number == last) for number, body in enumerate(own, len(parts)))]
+            self._snapshots[workload] = texts
+        return texts
 
-    def _snapshot_keys(self) -> Iterator[str]:
-        """The lists of digests."""
+    def _shared_of_snapshot(self) -> tuple[list[str], list[str]]:
+        """The lists of digests: as messages for everybody, or, where they are short, as bodies of everybody's own."""
         live = [self._digest(key) for key, state in self._states.items() if state.is_live]
         gone = [self._digest(key) for key, state in self._states.items() if state.is_gone]
         most = PART_KEYS // 2
-        for number, start in enumerate(range(0, max(len(live), len(gone)), most)):
+        bodies = []
+        for start in range(0, max(len(live), len(gone)), most):
             lists = encode_value(live[start : start + most]), encode_value(gone[start : start + most])
-            yield self._part(number, f'"liveKeys":{lists[0]},"goneKeys":{lists[1]},"routes":[]', is_last=False)
+            bodies.append(f'"liveKeys":{lists[0]},"goneKeys":{lists[1]},"routes":[]')
+        if sum(map(len, bodies)) <= _SHORT:
+            return [], bodies
+        return [self._part(number, body, False) for number, body in enumerate(bodies)], []
 
-    def _snapshot(self, workload: Workload, first: int) -> Iterator[str]:
-        """The rest, from this part on; one at least."""
+    def _own_bodies(self, workload: Workload) -> Iterator[str]:
         routes: list[str] = []
         gone_routes: list[str] = []
         for key in sorted(self._keys_of.get(workload, ())):
             state = self._states[key]
             routes += [encode_value(route.document()) for route in state.routes if route.baseline == workload]
             gone_routes += [encode_value(gone.document()) for gone in state.gone_routes if gone.baseline == workload]
-        bodies = [f'"routes":[{",".join(part)}]' for part in _parts(routes, PART_ROUTES)]
-        bodies += [f'"routes":[],"goneRoutes":[{",".join(part)}]' for part in _parts(gone_routes, PART_ROUTES)]
-        bodies = bodies or ['"routes":[]']
-        for number, body in enumerate(bodies):
-            yield self._part(first + number, body, is_last=number == len(bodies) - 1)
+        for part in _parts(routes, PART_ROUTES):
+            yield f'"routes":[{",".join(part)}]'
+        for part in _parts(gone_routes, PART_ROUTES):
+            yield f'"routes":[],"goneRoutes":[{",".join(part)}]'
 
-    def _part(self, number: int, body: str, *, is_last: bool) -> str:
+    def _part(self, number: int, body: str, is_last: bool) -> str:
         head = f'"apiVersion":"{API_VERSION}","kind":"{KIND}","version":{encode_value(self.version)}'
         head += f',"keyDigest":{{"salt":"{self.salt}"}}'
         message = Snapshot(self.nonce(None), self.position, self.version, {}, number, is_last)
@@ -192,19 +198,21 @@ class Book:
         delta = self._delta(from_position, from_version)
         if delta is None or delta.size_for(workload) > _MOST:
             return None
-        if delta.shared is None:
-            delta.digests = [
-                {name: encode_value(part)} for name, keys in delta.keys.items() for part in _parts(keys, PART_KEYS)
-            ]
-            delta.shared = []
-            if sum(map(_size, delta.digests)) > _SHORT:
-                delta.shared = list(self._changes(from_position, delta.digests, has_more=True))
-                delta.digests = []
         texts = delta.texts.get(workload)
         if texts is None:
-            bodies = [*delta.digests, *_own_bodies(delta.by_workload.get(workload, _UNCHANGED))]
-            texts = delta.texts[workload] = list(self._changes(from_position, bodies, first=len(delta.shared)))
-        return delta.shared + texts
+            if delta.shared is None:
+                delta.shared = self._shared_of_change(delta, from_position)
+            parts, bodies = delta.shared
+            own = [*bodies, *_own_bodies(delta.by_workload.get(workload, _UNCHANGED))]
+            texts = delta.texts[workload] = [*parts, *self._changes(from_position, own, first=len(parts))]
+        return texts
+
+    def _shared_of_change(self, delta: _Delta, from_position: int) -> tuple[list[str], list[dict[str, str]]]:
+        """As with snapshots."""
+        bodies = [{name: encode_value(part)} for name, keys in delta.keys.items() for part in _parts(keys, PART_KEYS)]
+        if sum(map(_size, bodies)) <= _SHORT:
+            return [], bodies
+        return list(self._changes(from_position, bodies, has_more=True)), []
 
     def _delta(self, from_position: int, from_version: str | None) -> _Delta | None:
         way = from_position, from_version

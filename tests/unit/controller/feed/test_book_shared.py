@@ -147,13 +147,3 @@ def test_no_key_of_others_is_said() -> None:
             for key in (*keys(), *(f"new-{number}" for number in range(500)))
             if f'"{key}"' in said and of(int(key[4:])) != of(3)
         ]
-
-
-def test_what_is_before_a_step_that_is_too_large_to_keep_is_told_from_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the first change after each start of a large controller would be all of it, to everybody."""
-    monkeypatch.setattr(book_module, "_LOG_KEYS", MANY - 1)
-    book = filled()
-    book.apply(2, "v2", [live("new", of(3))])
-    assert book.change(of(3), 1, "v1") is not None
-    assert book.change(of(3), 1, "another table") is None
-    assert book.change(of(3), 0, "") is None
