@@ -96,11 +96,12 @@ class Engine:
         async with asyncio.timeout(timeout_s):
             while True:
                 beat = self._beat
-                if await self._has_in_force(ref, resource_version):
+                if await self.has_in_force(ref, resource_version):
                     return
                 await beat.wait()
 
-    async def _has_in_force(self, ref: Ref, resource_version: str | None) -> bool:
+    async def has_in_force(self, ref: Ref, resource_version: str | None = None) -> bool:
+        """Whether `compiled` would return at once."""
         if self.compilation is None:
             return False
         if resource_version is not None and self._in_force.get(ref) == resource_version:

@@ -32,6 +32,7 @@ from proxy.routing.names import Workload
 
 _LONGEST_S: Final = 300.0
 _FLUSH_S: Final = 3.0
+_GATHER_S: Final = 0.01
 _DEFAULT_SINCE: Final = "1h"
 
 
@@ -43,20 +44,23 @@ async def _receipt(kind: str, request: web.Request) -> web.StreamResponse:
     engine, hub = synced_engine(request), services(request).hub
     ref = ref_of(kind, request)
     object_ = await found_object(ref, request)
+    version = query.get("resourceVersion")
     began_s = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout(_timeout_s(query.get("timeoutSeconds", "0"))):
-            await engine.compiled(ref, query.get("resourceVersion"))
+            await engine.compiled(ref, version)
             position = hub.position
             await _until_live(engine, hub, ref, position)
-            await hub.flush(engine.workloads_of(ref), _FLUSH_S)
     except TimeoutError:
         position = hub.position
     try:
         object_ = await services(request).store.get(ref)
     except NotFound:
         raise Problem("not-found", f"{ref} was deleted meanwhile") from None
+    is_in_force = await engine.has_in_force(ref, version)
     progress, key, faults = _look(engine, hub, ref, position)
+    if not is_in_force:  # then what proxies have is the state before it, however many they are
+        faults.insert(0, f"{ref} is not in force in the state that was asked for: {engine.fault or 'it takes longer'}")
     return web.json_response(
         {
             "object": document(request, object_),
@@ -81,9 +85,18 @@ def _timeout_s(text: str) -> float:
 
 
 async def _until_live(engine: Engine, hub: Hub, ref: Ref, position: int) -> None:
-    """Returns when nothing is missing. Whatever changes that is news of the hub, also another table."""
-    while _look(engine, hub, ref, position)[2]:
-        await hub.until_changed()
+    """Returns when nothing is missing. Whatever changes that is news of the hub, also another table.
+
+    Many may wait at once, and each of a thousand proxies is news: one look takes in the answers of a few milliseconds,
+    and looks at each proxy only once all have answered.
+    """
+    while True:
+        while not hub.have(position) or _look(engine, hub, ref, position)[2]:
+            await hub.until_changed()
+            await asyncio.sleep(_GATHER_S)
+        await hub.flush(engine.workloads_of(ref), _FLUSH_S)
+        if not _look(engine, hub, ref, position)[2]:
+            return  # and nobody came while the counts did
 
 
 def _look(engine: Engine, hub: Hub, ref: Ref, position: int) -> tuple[Progress, str | None, list[str]]:
