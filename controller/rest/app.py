@@ -56,7 +56,7 @@ async def _audited(request: web.Request, handler: Handler) -> web.StreamResponse
     if operation is None or operation.verb is None or request.query.get("dryRun"):
         return await handler(request)
     status: int = 500
-    reason: object = "cancelled"  # asked to stop while it was under way
+    reason: str | None = "cancelled"  # asked to stop while it was under way
     try:
         response = await handler(request)
         status, reason = response.status, response.get(TYPE)
@@ -68,7 +68,7 @@ async def _audited(request: web.Request, handler: Handler) -> web.StreamResponse
             changed(request) or _named(request, operation),
             "done" if status < 300 else "refused" if status < 500 else "failed",
             status=status,
-            reason=reason if isinstance(reason, str) else None,
+            reason=reason,
             remote=request.remote,
         )
 

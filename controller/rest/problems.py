@@ -30,7 +30,7 @@ from typing import Final
 from aiohttp import web
 
 PREFIX: Final = "urn:pointsman:problem:"
-TYPE: Final = "pointsman.problem"
+TYPE: Final = web.ResponseKey("problem", str)
 MEDIA_TYPE: Final = "application/problem+json"
 
 STATUSES: Final[dict[str, int]] = {

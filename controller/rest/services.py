@@ -39,8 +39,8 @@ class Services:
 
 
 SERVICES: Final = web.AppKey("services", Services)
-_IDENTITY: Final = "pointsman.identity"
-_CHANGED: Final = "pointsman.changed"
+_IDENTITY: Final = web.RequestKey("identity", Identity)
+_CHANGED: Final = web.RequestKey("changed", Ref)
 
 
 def services(request: web.Request) -> Services:
@@ -49,8 +49,7 @@ def services(request: web.Request) -> Services:
 
 def identity(request: web.Request) -> Identity | None:
     """Who asks; None: nobody whom we know."""
-    found = request.get(_IDENTITY)
-    return found if isinstance(found, Identity) else None
+    return request.get(_IDENTITY)
 
 
 def sees(request: web.Request, namespace: str) -> bool:
@@ -65,8 +64,7 @@ def set_identity(request: web.Request, who: Identity) -> None:
 
 def changed(request: web.Request) -> Ref | None:
     """Which object the request is to change, where its path does not say it."""
-    found = request.get(_CHANGED)
-    return found if isinstance(found, Ref) else None
+    return request.get(_CHANGED)
 
 
 def set_changed(request: web.Request, ref: Ref) -> None:
