@@ -65,9 +65,10 @@ async def _run(settings: Settings) -> int:
     from controller.lifecycle import Lifecycle
     from controller.listening import ListenError, bind, lift_file_limit, url_of
     from controller.reloading import ReloadError, Reloading
-    from controller.rest.app import make_app
+    from controller.rest.app import PATIENCE, make_app
     from controller.rest.metrics import core_metrics, hub_metrics
     from controller.rest.pages import OPERATIONS
+    from controller.rest.patience import KEEP_ALIVE_S
     from controller.rest.ruleswatch import RulesFeed
     from controller.rest.services import Services
     from controller.state import StateError, open_state
@@ -141,9 +142,19 @@ async def _run(settings: Settings) -> int:
             rules.close()
 
         app.on_shutdown.append(close_streams)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_S)
+        # It would log what it can't read, whole, and a token may be in there.
+        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=KEEP_ALIVE_S,
+            shutdown_timeout=_CLOSE_S,
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        patience = spawn(app[PATIENCE].run(lambda: runner.server.connections if runner.server else ()), "patience")
+        stack.push_async_callback(_ended, patience)
         context = certificate.context if certificate is not None else None
         for listening in sockets:
             await web.SockSite(runner, listening, ssl_context=context).start()

@@ -13,10 +13,13 @@ from controller.feed.endpoint import SOCKETS, Sockets, close_all
 from controller.objects import Ref
 from controller.rest.guard import foreign
 from controller.rest.operations import OPEN, OPERATIONS_KEY, Handler, Operation
+from controller.rest.patience import Patience
 from controller.rest.problems import TYPE, Problem, problem_of
 from controller.rest.services import SERVICES, Services, changed, identity, set_identity
 
 MAX_BODY_BYTES: Final = 1 << 20  # a sandbox of a hundred forks with patches; the longest text of one is 64 KiB
+
+PATIENCE: Final = web.AppKey("patience", Patience)
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ def make_app(services: Services, operations: Iterable[Operation]) -> web.Applica
     app = web.Application(middlewares=[_audited, _answered, _identified], client_max_size=MAX_BODY_BYTES)
     app[SERVICES] = services
     app[SOCKETS] = Sockets()
+    app[PATIENCE] = Patience()
     app.on_shutdown.append(close_all)
     app[OPERATIONS_KEY] = {(operation.method, operation.path): operation for operation in operations}
     app.on_response_prepare.append(_signed)
@@ -82,18 +86,24 @@ def _named(request: web.Request, operation: Operation) -> Ref | None:
 
 @web.middleware
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever goes wrong is a problem in one form."""
+    """Whatever goes wrong is a problem in one form; within an answer that has begun, an end that is none."""
+    request.app[PATIENCE].heard(request.protocol)
     try:
         return await handler(request)
-    except Problem as problem:
-        return problem.response()
+    except Problem as error:
+        problem = error
     except web.HTTPException as error:
-        return problem_of(error).response()
-    except (ConnectionError, TimeoutError):
+        problem = problem_of(error)
+    except ConnectionError:
         raise
     except Exception:  # noqa: BLE001 - logged whole; who asked is not told what we are made of
         _log.exception("%s %s failed", request.method, request.path)
-        return Problem("internal", "the controller failed at this: its log says why").response()
+        problem = Problem("internal", "the controller failed at this: its log says why")
+    if request.writer.output_size:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError
+    return problem.response()
 
 
 @web.middleware

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from aiohttp import web
 
 from controller.background import aside
 from controller.documents import pieces
+from controller.rest.patience import BODY_S
 from controller.rest.problems import Problem
 from proxy.routing.faults import TableError, excerpt
 from proxy.routing.text import parse_text
@@ -30,7 +32,11 @@ async def document_of(request: web.Request) -> dict[str, object]:
             f"the Content-Type must be {JSON} or {YAML[0]}, is {media_type[:100]!a}",
             headers={"Accept-Post": f"{JSON}, {YAML[0]}"},
         )
-    raw = await request.read()
+    try:
+        async with asyncio.timeout(BODY_S):
+            raw = await request.read()
+    except TimeoutError:
+        raise Problem("too-slow", f"the body was not there within {BODY_S:g} s") from None
     if media_type != JSON:
         found = pieces(raw)
         if len(found) != 1:

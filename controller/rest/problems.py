@@ -9,6 +9,7 @@
 | quota | 403 | too many objects of this namespace or owner |
 | not-found | 404 | no such object or page |
 | method | 405 | |
+| too-slow | 408 | the body did not come in time |
 | conflict | 409 | the object is not in the state that the writer expected |
 | exists | 409 | there is such an object already |
 | deleting | 409 | the object is being deleted |
@@ -41,6 +42,7 @@ STATUSES: Final[dict[str, int]] = {
     "quota": 403,
     "not-found": 404,
     "method": 405,
+    "too-slow": 408,
     "conflict": 409,
     "exists": 409,
     "deleting": 409,

@@ -371,3 +371,22 @@ def test_destination_allow(tmp_path: Path) -> None:
         assert conditions["Ready"]["reason"] == "NoDestination"
         rules = controller.ask("GET", RULES).json["routingRules"]
         assert [mapping["destinations"] for rule in rules for mapping in rule["mappings"]] == [[]]  # type: ignore[attr-defined]
+
+
+def test_what_is_no_http_is_not_logged(tmp_path: Path) -> None:
+    """A token may stand in what could not be read."""
+    with run_controller(tmp_path / "objects") as controller:
+        port = int(controller.url.rpartition(":")[2])
+        for text in (
+            b"\x16\x03\x01\x02\x00\x01",
+            b"GET / HTTP/1.1\r\nAuthorization : Bearer secret-token\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret-token\x00\r\n\r\n",
+            b"PUT / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nsecret-token\r\n",
+            b"GET /" + b"secret-token" * 10_000 + b" HTTP/1.1\r\n\r\n",
+        ):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+                raw.sendall(text)
+                with contextlib.suppress(ConnectionError):
+                    assert raw.recv(12) in (b"", b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/1.1 404", b"HTTP/1.1 403")
+        assert controller.ask("GET", "/livez").status == 200
+    assert [line for line in controller.lines if "listening" not in line] == []
