@@ -143,7 +143,9 @@ def test_a_proxy_that_knows_more_moves_everybody(world: World) -> None:
     world.table()
     one = world.dial("one")
     world.acknowledge(one)
+    world.wakes.clear()
     two = world.dial("two", position=500, version="v", salt="00")
+    assert world.wakes  # `one` must hear of it
     assert world.hub.position == 501
     assert [message["type"] for message in world.due(one)] == ["current"]
     assert [message["type"] for message in world.due(two)] == ["snapshot"]
