@@ -42,7 +42,14 @@ def command(done: Done, why: str = "") -> None:
         heading(why)
     say(_coloured(f"  $ {done.command}", _BOLD))
     for line in done.output.rstrip().splitlines():
-        say(f"  {line}".rstrip())
+        margin = "  " + " " * (len(line) - len(line.lstrip()))
+        say(
+            line
+            if not line
+            else _filled(line.strip(), margin, margin + "  ")
+            if len(line) > _WIDTH - 2
+            else f"  {line}"
+        )
 
 
 def outcome(number: int, step: Step, journey: Journey, faults: Iterable[str]) -> None:
