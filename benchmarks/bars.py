@@ -18,7 +18,6 @@ _CONTROLLER_BARS = (
     ("controller", "rss_mb", "MB", 400.0),
     ("reconnect", "start_s", "s", 10.0),
     ("reconnect", "rss_mb", "MB", 400.0),
-    ("reconnect-changed", "start_s", "s", 10.0),
     ("reconnect-changed", "rss_mb", "MB", 400.0),
 )
 _IDLE_BARS = (("idle memory", "rss_mb", "MB", 40.0), ("start", "start_ms", "ms", 500.0))

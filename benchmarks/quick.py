@@ -1,4 +1,4 @@
-"""`make bench-quick`: the main figures beside Envoy, in one run of 1-2 minutes.
+"""`make bench-quick`: the main figures beside Envoy, and the controller's, in one run of 2 minutes.
 
 Every measure goes target after target within each round, so that what disturbs the machine for a while disturbs all.
 """
@@ -11,7 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import generators, report
-from benchmarks.bars import comparisons
+from benchmarks.bars import comparisons, convergence_comparisons
+from benchmarks.convergence import plan as convergence
+from benchmarks.convergence.load import ConvergenceLoad
+from benchmarks.convergence.report import rows
 from benchmarks.figures import Point, Round, scenario
 from benchmarks.processes import ChildFailed
 from benchmarks.rounds import Load, cpu_round, idle_round, latency_round, memory_values
@@ -36,6 +39,7 @@ _CPU = (
     ("envoy", MANY, True),
 )
 _LATENCY = (("direct", FEW, True), ("sidecar", FEW, True), ("envoy", FEW, True))
+_CONVERGENCE = ConvergenceLoad(changes=24, reconnecting=0)
 _IDLE = (("sidecar", FEW, True), ("envoy", FEW, True))
 
 
@@ -46,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--latency-seconds", type=float, default=load.latency_seconds, help="length of a latency round")
     parser.add_argument("--connections", type=int, default=load.connections)
     parser.add_argument("--rate", type=int, default=load.rate, help="requests per second in latency rounds")
+    parser.add_argument("--no-convergence", action="store_true", help="only the sidecar")
     parser.add_argument("--checkout", type=Path, default=HERE, help="the sidecar's code")
     parser.add_argument("--json", type=Path, default=HERE / "benchmarks/results/latest-quick.json", metavar="FILE")
 
@@ -59,6 +64,8 @@ def run(options: argparse.Namespace, scene: Scene, stack: ExitStack) -> int:
     plan = _Plan(scene, stack, sidecar, load, options.rounds)
     plan.start_all()
     plan.measure_all()
+    if not options.no_convergence:
+        plan.converge()
     result = report.Result(
         plan="quick",
         began=began,
@@ -72,13 +79,14 @@ def run(options: argparse.Namespace, scene: Scene, stack: ExitStack) -> int:
         },
         left_out=plan.left_out,
         points=plan.points,
-        comparisons=comparisons(plan.points),
+        comparisons=[*comparisons(plan.points), *convergence_comparisons(plan.points)],
         cores=scene.cores,
     )
     print(report.table(result))
+    print("\n".join(["", *(line.rstrip() for line in rows(plan.points, result.comparisons, _CONVERGENCE))]))
     report.write(result, options.json)
     print(f"\nwritten to {options.json}", file=sys.stderr)
-    complete = not any(point.void for point in plan.points) and "sidecar" not in plan.left_out
+    complete = not any(point.void for point in plan.points) and not {"sidecar", "convergence"} & plan.left_out.keys()
     return 0 if complete else 1
 
 
@@ -111,6 +119,14 @@ class _Plan:
         report.say("warmed up")
         self._interleave("cpu", _CPU, cpu_round, "cpu_us")
         self._interleave("latency", _LATENCY, latency_round, "p50_us")
+
+    def converge(self) -> None:
+        """The controller's figures, by this checkout."""
+        with ExitStack() as stack:
+            try:
+                self.points += convergence.measure(self._scene, stack, _CONVERGENCE)
+            except ChildFailed as why:
+                self.left_out["convergence"] = str(why)
 
     def _start(self, kind: str, sandboxes: int) -> Target:
         return start(kind, self._scene, sandboxes, self._sidecar)

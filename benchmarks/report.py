@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 
 from benchmarks import environment
 from benchmarks.bars import Comparison
-from benchmarks.figures import Point, Spread, find, scenario
 from benchmarks.convergence.load import ConvergenceLoad
+from benchmarks.figures import Point, Spread, find, scenario
 from benchmarks.grpc.rounds import GrpcLoad
 from benchmarks.processes import Cores
 from benchmarks.rounds import Load

@@ -136,7 +136,9 @@ class _Crowd:
             port=int(str(order["port"])),
         )
         watch.waiting = {each.number for each in self._members if watch.concerns(each.tables.workload)}
-        early = [each.number for each in self._members if each.number in watch.waiting and watch.is_in_force(each.tables)]
+        early = [
+            each.number for each in self._members if each.number in watch.waiting and watch.is_in_force(each.tables)
+        ]
         if early:
             raise RuntimeError(f"{len(early)} members have {order} before it was written")
         if not watch.waiting:

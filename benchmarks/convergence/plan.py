@@ -34,13 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=load.processes, help="of them that are whole proxies")
     parser.add_argument("--changes", type=int, default=load.changes)
     parser.add_argument("--reconnecting", type=int, default=load.reconnecting, help="0: no restart")
-    parser.add_argument("--json", type=Path, default=HERE / "benchmarks/results/latest-convergence.json", metavar="FILE")
+    parser.add_argument(
+        "--json", type=Path, default=HERE / "benchmarks/results/latest-convergence.json", metavar="FILE"
+    )
 
 
 def run(options: argparse.Namespace, scene: Scene, stack: ExitStack) -> int:
-    load = ConvergenceLoad(
-        options.sandboxes, options.proxies, options.processes, options.changes, options.reconnecting
-    )
+    load = ConvergenceLoad(options.sandboxes, options.proxies, options.processes, options.changes, options.reconnecting)
     began = time.time()
     points = measure(scene, stack, load)
     result = report.Result(
@@ -83,20 +83,16 @@ class _Plan:
     def start(self) -> None:
         scene, load = self._scene, self._load
         self._farm.fill()
-        for name in ("first_s", "ready_s"):  # without the state folder's journal, and with it
+        starts = ("first_s", "ready_s")  # without what it keeps beside the files, and with that
+        for name in starts[: 2 if load.reconnecting else 1]:
             began_ns = time.monotonic_ns()
             self._controller = Controller(self._farm, scene.cores, scene.new_folder)
-            try:
-                self._values[name] = (self._controller.until_ready() - began_ns) / 1e9
-                self._values[f"{name[:-2]}_rss_mb"] = _rss_mb(self._controller.child)
-            except BaseException:
-                self._controller.child.stop()
-                raise
-            if name == "first_s":
-                time.sleep(_IDLE_S)  # statuses are being written
-                self._controller.child.stop()
+            self._stack.callback(self._controller.stop)
+            self._values[name] = (self._controller.until_ready() - began_ns) / 1e9
             report.say(f"controller ready in {self._values[name]:.1f} s")
-        self._stack.callback(lambda: self._controller.child.stop())
+            if name != starts[-1] and load.reconnecting:
+                time.sleep(_IDLE_S)  # statuses are being written
+                self._controller.stop()
         url = self._controller.url
         self._crowd = Crowd(url, scene.cores, scene.new_folder("crowd"))
         self._stack.callback(self._crowd.stop)
@@ -113,7 +109,9 @@ class _Plan:
         for proxy in self._real:
             proxy.until_synced()
         took_s = (time.monotonic_ns() - began_ns) / 1e9
-        report.say(f"{count:,} proxies attached in {took_s:.1f} s, of which the crowd used {answer['cpu_s']:.1f} s of CPU")
+        report.say(
+            f"{count:,} proxies attached in {took_s:.1f} s, of which the crowd used {answer['cpu_s']:.1f} s of CPU"
+        )
 
     # --- changes ---
 

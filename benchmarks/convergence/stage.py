@@ -39,6 +39,10 @@ class Controller:
     def start_again(self) -> None:
         self.child = self._start()
 
+    def stop(self) -> None:
+        """The one that was started last."""
+        self.child.stop()
+
     def until_ready(self) -> int:
         """When its store is read; monotonic time in ns."""
         return until(lambda: self._status("/readyz") == 200, self.child, "it does not become ready", _READY_S)

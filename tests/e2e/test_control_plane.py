@@ -148,7 +148,9 @@ class Scene:
         return {seen(response) if response else None for response in answers}
 
     def until_all(self, *, stale: bool) -> None:
-        until(lambda: all(each.proxy.state()["stale"] is stale for each in self.sidecars), f"stale: {stale}", within_s=60)
+        until(
+            lambda: all(each.proxy.state()["stale"] is stale for each in self.sidecars), f"stale: {stale}", within_s=60
+        )
 
     def check(self) -> None:
         for sidecar in self.sidecars:
