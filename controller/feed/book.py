@@ -2,8 +2,8 @@
 
 What is told to a proxy (SPEC 5): the routes and gone routes of its workload, and all live and gone keys, by digest. So
 a slice reveals no key of others, and the lists of digests are the same for all. What is the same for many is encoded
-and kept once: long lists of digests as messages of their own, which everybody gets, and what follows them for the
-proxies of one workload. So a thousand workloads that come at once cost little more than one.
+and kept once: long lists of digests as messages of their own, which everybody gets; what follows them, for the proxies
+of one workload, or in a change for all whom it does not concern. So a thousand workloads cost little more than one.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class _Delta:
         self.keys: dict[str, list[str]] = {"liveKeys": [], "notLiveKeys": [], "goneKeys": [], "notGoneKeys": []}
         self.by_workload: dict[Workload, _OfWorkload] = {}
         self.shared: tuple[list[str], list[dict[str, str]]] | None = None  # of all workloads, once somebody asked
-        self.texts: dict[Workload, list[str]] = {}  # the messages, once somebody asked
+        # The messages, once somebody asked; None: of all workloads that it does not concern but for keys.
+        self.texts: dict[Workload | None, list[str]] = {}
 
     def size_for(self, workload: Workload) -> int:
         return sum(map(len, self.keys.values())) + self.by_workload.get(workload, _UNCHANGED).size
@@ -198,13 +199,15 @@ class Book:
         delta = self._delta(from_position, from_version)
         if delta is None or delta.size_for(workload) > _MOST:
             return None
-        texts = delta.texts.get(workload)
+        own = delta.by_workload.get(workload)
+        name = workload if own is not None else None
+        texts = delta.texts.get(name)
         if texts is None:
             if delta.shared is None:
                 delta.shared = self._shared_of_change(delta, from_position)
             parts, bodies = delta.shared
-            own = [*bodies, *_own_bodies(delta.by_workload.get(workload, _UNCHANGED))]
-            texts = delta.texts[workload] = [*parts, *self._changes(from_position, own, first=len(parts))]
+            bodies = [*bodies, *_own_bodies(own or _UNCHANGED)]
+            texts = delta.texts[name] = [*parts, *self._changes(from_position, bodies, first=len(parts))]
         return texts
 
     def _shared_of_change(self, delta: _Delta, from_position: int) -> tuple[list[str], list[dict[str, str]]]:
