@@ -62,6 +62,11 @@ class TestObjects:
         found = read_object(parse_text(path.read_bytes()))
         assert found.spec.routing_key == "filed"
 
+    def test_a_status_is_nobodys_to_set(self, shared: Controller) -> None:
+        made = shared.put({**sandbox("status"), "status": {"routingKey": "another", "sparkles": 1}})
+        assert made.status == 201
+        assert made.json["status"]["routingKey"] == "status"  # type: ignore[index]
+
     def test_route_groups_too(self, shared: Controller) -> None:
         document = {
             "apiVersion": "pointsman.dev/v1alpha1",

@@ -7,8 +7,9 @@ import errno
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -106,6 +107,32 @@ def test_a_key_is_forgotten_in_time(tmp_path: Path) -> None:
             engine.wake()
             await until(lambda: len(told) == 3, "the end of the hour")
             assert keys(told[2]) == {"one": ""}
+
+    run(test)
+
+
+def test_it_wakes_by_itself_when_something_is_to_be_forgotten(tmp_path: Path) -> None:
+    class Moving(Clock):
+        """An hour passes at once, but for its end."""
+
+        def __init__(self) -> None:
+            self.began_s = 0.0
+
+        def __call__(self) -> datetime:
+            return NOON + HOUR + timedelta(seconds=monotonic() - self.began_s - 0.2) if self.began_s else NOON
+
+    clock = Moving()
+
+    async def test() -> None:
+        write(tmp_path / "a.yaml", sandbox("one"))
+        async with opened(tmp_path) as store, running(store, tmp_path / "memory", clock=clock) as (engine, told):
+            await engine.compiled(ref("one"))
+            await store.delete(ref("one"))
+            await engine.compiled(ref("one"))
+            clock.began_s = monotonic()
+            await store.put(sandbox("two"))  # from here on it knows when to wake
+            await until(lambda: len(told) == 4, "the end of the hour")
+            assert keys(told[3]) == {"one": ""}
 
     run(test)
 

@@ -114,7 +114,7 @@ def test_people_who_edit_files_in_between(tmp_path: Path) -> None:
             write(path, sandbox("one", labels={"by": "hand"}))
             with pytest.raises(Conflict):
                 await writer.put(sandbox("one", labels={"by": "api"}), made.metadata.resource_version)
-            write(path, sandbox("one", labels={"by": "hand again"[:4]}))
+            write(path, sandbox("one", labels={"by": "hand-again"}))
             done, _ = await writer.put(sandbox("one", labels={"by": "api"}))
             assert done.metadata.labels == {"by": "api"}
 
