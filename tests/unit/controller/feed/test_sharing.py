@@ -17,9 +17,9 @@ def test_those_whom_a_change_does_not_concern_share_its_text() -> None:
     book = Book("01")
     book.apply(1, "v1", [state("before", *WORKLOADS)])
     book.apply(2, "v2", [state("key", WORKLOADS[0])])
-    concerned, *others = [book.change(workload, 1) for workload in WORKLOADS]
+    concerned, *others = [book.change(workload, 1, "v1") for workload in WORKLOADS]
     assert others[0] is others[1]
     assert concerned != others[0]
     assert '"pr-1"' in "".join(concerned or ())
     assert '"pr-1"' not in "".join(others[0] or ())
-    assert book.change(WORKLOADS[0], 1) is concerned
+    assert book.change(WORKLOADS[0], 1, "v1") is concerned
