@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.config import OPTIONS
 from proxy import flags
 from proxy.errors import REASONS
 from tests.support.named import Names
@@ -50,7 +51,7 @@ def test_whatever_is_stopped_has_tests_that_exist(request: pytest.FixtureRequest
 
 
 def test_flags_and_reasons_exist() -> None:
-    known = {option.flag for option in flags.OPTIONS}
+    known = {option.flag for option in (*flags.OPTIONS, *OPTIONS)}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXT)) <= known
     reasons = {reason.name for reason in REASONS}
     words = {span for span in SPANS if re.fullmatch(r"[a-z]+_[a-z_]+", span)}
