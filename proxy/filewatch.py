@@ -10,8 +10,6 @@ A sweep every second catches what makes no events: a renamed folder above, a net
 closes the file. Where inotify is not to be had (not Linux, or all of the user's instances are taken, which happens on
 busy Kubernetes nodes) the sweep runs every 50 ms and does all of the work, for 0.4 % of a core. A change then takes a
 third of a second, since nothing says that its writer has finished.
-
-The standard library has no inotify, hence ctypes: 0.4 MB and 5 ms, once.
 """
 
 from __future__ import annotations
@@ -19,10 +17,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, NamedTuple
+
+from proxy import inotify
 
 SWEEP_S: Final = 1.0
 POLL_S: Final = 0.05
@@ -34,17 +33,6 @@ WRITER_SETTLE_S: Final = 1.0  # somebody may be in the middle of writing
 POLL_SETTLE_S: Final = 0.25  # the same, where no event will say that the writer has finished
 
 _log = logging.getLogger(__name__)
-
-# inotify(7)
-_IN_CLOSE_WRITE: Final = 0x8
-_IN_MOVED_FROM: Final = 0x40
-_IN_MOVED_TO: Final = 0x80
-_IN_CREATE: Final = 0x100
-_IN_DELETE: Final = 0x200
-_IN_Q_OVERFLOW: Final = 0x4000
-_IN_ONLYDIR: Final = 0x01000000
-_MASK: Final = _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE | _IN_ONLYDIR
-_EVENT: Final = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 
 _MAX_SYMLINKS: Final = 40  # as Linux: path_resolution(7)
 
@@ -61,10 +49,10 @@ class FileWatch:
         self._loop: Final = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._places: list[_Place] = []
-        self._inotify: _Inotify | None = None
+        self._inotify: inotify.Inotify | None = None
         if use_inotify:
             try:
-                self._inotify = _Inotify()
+                self._inotify = inotify.Inotify()
             except (OSError, AttributeError) as error:  # AttributeError: a C library without inotify
                 _log.warning("no inotify (%s): looking at %s every %d ms", error, path, POLL_S * 1000)
         self._watch_places()
@@ -97,14 +85,14 @@ class FileWatch:
 
     def _settle_s(self, mask: int, name: bytes) -> float | None:
         """How long the file must stand still after this event; None if the event does not matter."""
-        if mask & _IN_Q_OVERFLOW:
+        if mask & inotify.OVERFLOW:
             return WRITER_SETTLE_S  # events were lost
         place = next((place for place in self._places if place.name == name), None)
         if place is None:
             return None
-        if mask & _IN_CREATE and not os.path.islink(place.path):
+        if mask & inotify.CREATE and not os.path.islink(place.path):
             return None  # its writer has only begun, and will close it
-        return RENAME_SETTLE_S if mask & (_IN_MOVED_TO | _IN_CREATE) else CLOSE_SETTLE_S
+        return RENAME_SETTLE_S if mask & (inotify.MOVED_TO | inotify.CREATE) else CLOSE_SETTLE_S
 
     def _watch_places(self) -> None:
         if self._inotify is None:
@@ -164,41 +152,3 @@ def _places(path: str) -> list[_Place]:
             folder = "/"
         parts.extendleft(reversed(target.split("/")))
     return found
-
-
-class _Inotify:
-    """inotify(7), as little of it as is needed here."""
-
-    def __init__(self) -> None:
-        import ctypes
-
-        self._libc: Final = ctypes.CDLL(None, use_errno=True)
-        self._errno: Final = ctypes.get_errno
-        self.fd: Final[int] = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self.fd < 0:
-            raise OSError(self._errno(), os.strerror(self._errno()))
-        self._watches: list[int] = []
-
-    def watch(self, folders: set[str]) -> None:
-        """Watch these folders instead of those before. One that does not exist is left to the sweep."""
-        for watch in self._watches:
-            self._libc.inotify_rm_watch(self.fd, watch)
-        watches = [self._libc.inotify_add_watch(self.fd, os.fsencode(folder), _MASK) for folder in folders]
-        self._watches = [watch for watch in watches if watch >= 0]
-
-    def read(self) -> Iterator[tuple[int, bytes]]:
-        """The events that wait: each one's mask, and the name in one of the folders that it is about."""
-        while True:
-            try:
-                events = os.read(self.fd, 65536)
-            except BlockingIOError:
-                return
-            place = 0
-            while place < len(events):
-                _, mask, _, length = _EVENT.unpack_from(events, place)
-                place += _EVENT.size
-                yield mask, events[place : place + length].rstrip(b"\0")
-                place += length
-
-    def close(self) -> None:
-        os.close(self.fd)

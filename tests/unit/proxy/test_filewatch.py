@@ -98,7 +98,7 @@ def test_inotify_that_is_not_to_be_had(
     def refused() -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("proxy.filewatch._Inotify", refused)
+    monkeypatch.setattr("proxy.inotify.Inotify", refused)
     with caplog.at_level(logging.WARNING):
         found = hints(tmp_path / "table", lambda: None, use_inotify=True)
     assert found[0] == POLL_SETTLE_S
