@@ -36,7 +36,7 @@ from controller.journal import Journal
 from controller.objectfile import FileReader, ObjectFile, Stamp, file_name, piece_of
 from controller.objects import Object, Ref, Status, generate_key
 from controller.schema import change_faults, read_object
-from controller.store import NONE_YET, Event
+from controller.store import Event, check_expected
 from controller.watching import Watchers
 
 T = TypeVar("T")
@@ -125,7 +125,7 @@ class DirStore:
             name = min(self._places.get(ref, ()), default=file_name(ref))
             raw = await self._current(name)
             before = self._objects.get(ref)
-            _expect(ref, before, expected)
+            check_expected(ref, before, expected)
             if before is not None:
                 if faults := change_faults(before, object_):
                     raise ObjectError(faults)
@@ -156,7 +156,7 @@ class DirStore:
                 raw = await self._current(name)
                 if ref not in self._objects:
                     return  # somebody has taken it out meanwhile
-                _expect(ref, self._objects[ref], expected)
+                check_expected(ref, self._objects[ref], expected)
                 piece = piece_of(raw, ref)
                 if piece is None:
                     raise Conflict(f"{name} can't be read now, and {ref} stood in it")
@@ -346,18 +346,6 @@ def _as_before(object_: Object, before: Object | None) -> Object:
     kept = before.metadata.creation_timestamp if before is not None else None
     uid = before.metadata.uid if before is not None else None
     return replace(object_, metadata=replace(metadata, creation_timestamp=kept, uid=uid))
-
-
-def _expect(ref: Ref, before: Object | None, expected: str | None) -> None:
-    if expected is None:
-        return
-    if before is None:
-        if expected != NONE_YET:
-            raise Conflict(f"{ref} is gone")
-    elif expected == NONE_YET:
-        raise Conflict(f"{ref} exists already")
-    elif expected != before.metadata.resource_version:
-        raise Conflict(f"{ref} has changed: its resourceVersion is {before.metadata.resource_version}, not {expected}")
 
 
 def _writer_of(content: bytes) -> Callable[[str], None]:

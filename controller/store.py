@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from controller.errors import Conflict, Exists
 from controller.objects import Object, Ref, Status
 
 NONE_YET: Final = ""  # as `expected`: there must be no such object
@@ -67,3 +68,16 @@ class Store(Protocol):
     @property
     def faults(self) -> Mapping[str, tuple[str, ...]]:
         """What can't be read, by its place: it has no object, or its object is an older state."""
+
+
+def check_expected(ref: Ref, before: Object | None, expected: str | None) -> None:
+    """What `put` and `delete` promise of `expected`. Raises: Conflict, Exists."""
+    if expected is None:
+        return
+    if before is None:
+        if expected != NONE_YET:
+            raise Conflict(f"{ref} is gone")
+    elif expected == NONE_YET:
+        raise Exists(f"{ref} exists already")
+    elif expected != before.metadata.resource_version:
+        raise Conflict(f"{ref} has changed: its resourceVersion is {before.metadata.resource_version}, not {expected}")

@@ -12,12 +12,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from controller.errors import Conflict, Deleting, Exists, NotFound, ObjectError, OverQuota
+from controller.errors import Conflict, Deleting, NotFound, ObjectError, OverQuota
 from controller.identity import completed
 from controller.objects import Metadata, Object, Ref, RouteGroup, Sandbox, generate_key
 from controller.quotas import Quotas
 from controller.schema import change_faults
-from controller.store import NONE_YET, Store
+from controller.store import NONE_YET, Store, check_expected
 
 _ATTEMPTS: Final = 5
 
@@ -42,7 +42,7 @@ class Writer:
         async with self._lock:
             for attempt in range(_ATTEMPTS):
                 before = await self._present(object_.ref)
-                _check(object_.ref, before, expected)
+                check_expected(object_.ref, before, expected)
                 if before is not None and before.metadata.deletion_timestamp is not None:
                     raise Deleting(f"{object_.ref} is being deleted: wait until it is gone")
                 if before is not None and object_.metadata.uid not in (None, before.metadata.uid):
@@ -74,7 +74,7 @@ class Writer:
                 before = await self._store.get(ref)
                 if before.metadata.deletion_timestamp is not None:
                     return before
-                _check(ref, before, expected)
+                check_expected(ref, before, expected)
                 going = _with_metadata(before, replace(before.metadata, deletion_timestamp=self._clock()))
                 if is_dry:
                     return going
@@ -100,18 +100,6 @@ class Writer:
         if isinstance(found, Sandbox):
             return Sandbox(metadata, replace(found.spec, routing_key=key), found.status)
         return RouteGroup(metadata, replace(found.spec, routing_key=key), found.status)
-
-
-def _check(ref: Ref, before: Object | None, expected: str | None) -> None:
-    if expected is None:
-        return
-    if before is None:
-        if expected != NONE_YET:
-            raise Conflict(f"{ref} is gone")
-    elif expected == NONE_YET:
-        raise Exists(f"{ref} exists already")
-    elif expected != before.metadata.resource_version:
-        raise Conflict(f"{ref} has changed: its resourceVersion is {before.metadata.resource_version}, not {expected}")
 
 
 def _writable(object_: Object, before: Object | None) -> Object:
