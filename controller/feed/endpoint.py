@@ -1,5 +1,7 @@
 """`/feed/v1`: a WebSocket for each proxy. What is said is the hub's matter; here is how long anything may take.
 
+Who it is was asked when it dialled, and is asked again while it is there: a token that is taken away ends its feed.
+
 A proxy that does not read is left, not waited for: what it must know is in the hub, and it gets that when it dials
 again. One that says what can't be read is left, too. Neither touches any other.
 """
@@ -18,7 +20,7 @@ from controller.background import spawn
 from controller.feed.hub import HelloRefused, Hub
 from controller.feed.subscription import Subscription
 from controller.rest.operations import Answer, Operation
-from controller.rest.services import identity, services
+from controller.rest.services import bearer, identity, services
 from proxy.feed.messages import (
     HEARTBEAT_TIMEOUT_S,
     MAX_MESSAGE_BYTES,
@@ -38,6 +40,7 @@ from proxy.feed.wire import WireError, encode, read_from_proxy
 _HELLO_S: Final = 10.0
 _SEND_S: Final = 30.0  # a message that is not taken within this is not read any more
 _CLOSE_S: Final = 1.0  # when we leave
+_CHECK_S: Final = 5.0  # how long a token that was taken away may go on
 
 _log = logging.getLogger(__name__)
 
@@ -119,10 +122,10 @@ async def _serve(request: web.Request, socket: web.WebSocketResponse, hub: Hub, 
     except HelloRefused as refused:
         raise _Left(str(refused)) from None
     news.set()
-    sending = spawn(_send(socket, hub, subscription, news), f"the feed of {subscription.id}")
+    sending = spawn(_send(request, socket, hub, subscription, news), f"the feed of {subscription.id}")
 
     def give_up(_: object) -> None:
-        # It does not read, has gone, or has dialled again. A close would wait for it, too.
+        # It does not read, has gone, has dialled again or may not any more. A close would wait for it, too.
         _abort(request)
 
     sending.add_done_callback(give_up)
@@ -151,15 +154,32 @@ def _take(hub: Hub, subscription: Subscription, message: FromProxy, news: asynci
     news.set()  # what changed meanwhile is due
 
 
-async def _send(socket: web.WebSocketResponse, hub: Hub, subscription: Subscription, news: asyncio.Event) -> None:
-    """Sends what is due, for as long as the proxy is there and reads."""
+async def _send(
+    request: web.Request, socket: web.WebSocketResponse, hub: Hub, subscription: Subscription, news: asyncio.Event
+) -> None:
+    """Sends what is due, for as long as the proxy is there, reads, and may."""
+    check_s = _CHECK_S if services(request).identify is not None else None
     with suppress(ConnectionError, TimeoutError):
         while hub.is_attached(subscription):
-            await news.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(check_s):
+                    await news.wait()
             news.clear()
+            if not _may(request, subscription):
+                _log.warning("%s is left: its token was taken away", subscription.id)
+                return
             for text in hub.due(subscription):
                 async with asyncio.timeout(_SEND_S):
                     await socket.send_str(text)
+
+
+def _may(request: web.Request, subscription: Subscription) -> bool:
+    """Whether the token that it dialled with is still one for its workload."""
+    identify, token = services(request).identify, bearer(request)
+    if identify is None:
+        return True
+    who = identify(token) if token is not None else None
+    return who is not None and who.may(PROXY) and who.workload == subscription.workload
 
 
 class Sockets:

@@ -15,7 +15,7 @@ from controller.rest.guard import foreign
 from controller.rest.operations import OPEN, OPERATIONS_KEY, Handler, Operation
 from controller.rest.patience import Patience
 from controller.rest.problems import TYPE, Problem, problem_of
-from controller.rest.services import SERVICES, Services, changed, identity, set_identity
+from controller.rest.services import SERVICES, Services, bearer, changed, identity, set_identity
 
 MAX_BODY_BYTES: Final = 1 << 20  # a sandbox of a hundred forks with patches; the longest text of one is 64 KiB
 
@@ -118,8 +118,8 @@ async def _identified(request: web.Request, handler: Handler) -> web.StreamRespo
     operation = _operation(request)
     if operation is not None and operation.role == OPEN:
         return await handler(request)
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    who = identify(token.strip()) if scheme.lower() == "bearer" else None
+    token = bearer(request)
+    who = identify(token) if token is not None else None
     if who is None:
         what = "this token is not known" if token else "a bearer token is needed"
         raise Problem("unauthorized", what, headers={"WWW-Authenticate": "Bearer"})

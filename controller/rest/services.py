@@ -52,6 +52,12 @@ def identity(request: web.Request) -> Identity | None:
     return request.get(_IDENTITY)
 
 
+def bearer(request: web.Request) -> str | None:
+    """The token in the request."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
 def sees(request: web.Request, namespace: str) -> bool:
     """Whether whoever asks may know of what is in that namespace."""
     who = identity(request)

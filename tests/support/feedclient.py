@@ -29,6 +29,7 @@ class ScriptedProxy:
     ) -> None:
         self.connection = connection
         self.tables: list[dict[str, Any]] = []  # last parts of snapshots and changes, and currents
+        self.texts: list[str] = []  # all that was said to it
         self.refused: str | None = None
         self.reports: list[str] = []  # what was asked with, and not answered
         self.acks = acks
@@ -53,7 +54,8 @@ class ScriptedProxy:
     def _read(self) -> None:
         try:
             while True:
-                self._take(json.loads(self.connection.recv()))
+                self.texts.append(text := str(self.connection.recv()))
+                self._take(json.loads(text))
         except ConnectionClosed:
             self.ended.set()
 
