@@ -62,6 +62,7 @@ async def _run(settings: Settings) -> int:
     from controller.engine import Engine
     from controller.errors import Unwritable
     from controller.feed.hub import Hub
+    from controller.feed.roll import Roll
     from controller.lifecycle import Lifecycle
     from controller.listening import ListenError, bind, lift_file_limit, url_of
     from controller.reloading import ReloadError, Reloading
@@ -118,7 +119,8 @@ async def _run(settings: Settings) -> int:
 
         store = DirStore(settings.folder, settings.state_folder, clock=_clock)
         allow = AllowList(map(str, settings.destination_allow))
-        hub = Hub(state.feed, _clock)
+        roll = Roll(state.proxies)
+        hub = Hub(state.feed, _clock, roll)
         engine = Engine(store, state.keys, CompileSettings(allow), [hub.apply], clock=_clock)
         writer = Writer(store, settings.quotas, _clock)
         lifecycle = Lifecycle(store, engine, writer, hub, audit, settings.drain_limit_s, _clock)
@@ -165,6 +167,7 @@ async def _run(settings: Settings) -> int:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(engine.run())
                 tasks.create_task(lifecycle.run())
+                tasks.create_task(roll.run())
                 while engine.compilation is None:
                     await engine.until_compiled()
                 keep_out()

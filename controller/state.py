@@ -23,6 +23,7 @@ class State:
     folder: str
     keys: Journal  # the engine's: live and gone keys
     feed: Journal  # the hub's: position and salt
+    proxies: Journal  # those that are attached
 
 
 @contextmanager
@@ -34,8 +35,9 @@ def open_state(folder: str) -> Iterator[State]:
             keys = stack.enter_context(closing(Journal(os.path.join(folder, "keys"))))
             remove_leftovers(folder)  # only now that nobody else has it
             feed = stack.enter_context(closing(Journal(os.path.join(folder, "feed"))))
+            proxies = stack.enter_context(closing(Journal(os.path.join(folder, "proxies"))))
         except Unwritable:
             raise StateError(f"{folder}: another controller uses it") from None
         except OSError as error:
             raise StateError(f"{folder}: can't be written: {error.strerror} (name another folder)") from None
-        yield State(folder, keys, feed)
+        yield State(folder, keys, feed, proxies)

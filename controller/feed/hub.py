@@ -2,6 +2,7 @@
 
 A proxy that goes without a goodbye is lost: it may still serve, by what it had last, or be dead. It stays in the books
 by its id until it is back, or was away for long. Ids are told apart by workload: a proxy proves its workload at most.
+Those that were attached to the controller before us are lost, too, until they are back (`roll`).
 
 Positions never go back, also over restarts (SPEC 5): they are reserved on the disk a block at a time. Should a proxy
 know a higher one all the same (the disk was lost), they go on above it.
@@ -20,6 +21,7 @@ from typing import Final
 from controller.compile import Compilation
 from controller.feed.book import Book
 from controller.feed.progress import Missing, OfWorkload, Progress
+from controller.feed.roll import Enrolled, Roll
 from controller.feed.subscription import Subscription
 from controller.feed.traffic import TrafficBook
 from controller.journal import Journal
@@ -59,8 +61,8 @@ class Lost:
 class Hub:
     """`apply` each compilation, `attach` each proxy; then ask."""
 
-    def __init__(self, journal: Journal, clock: Callable[[], datetime]) -> None:
-        """`journal`: one of its own."""
+    def __init__(self, journal: Journal, clock: Callable[[], datetime], roll: Roll | None = None) -> None:
+        """`journal`: one of its own. `roll`: None, and who was attached is forgotten at each start."""
         self._journal: Final = journal
         self._clock: Final = clock
         kept = dict(journal.entries())
@@ -81,6 +83,9 @@ class Hub:
         self._beat = asyncio.Event()
         self.refusals = 0
         self.acknowledgements = 0
+        self._roll: Final = roll
+        for each in list(roll.enrolled()) if roll is not None else ():
+            self._lose(each, None, None, "it has not come back since the controller restarted")
 
     @property
     def _now_s(self) -> float:
@@ -162,6 +167,8 @@ class Hub:
         self._attached[name] = subscription
         self._wakes[name] = wake
         self._outboxes[name] = {}
+        if self._roll is not None:
+            self._roll.enrol(_enrolled(subscription))
         self._news()
         return subscription
 
@@ -187,24 +194,31 @@ class Hub:
             return
         if is_clean:
             self._remove(subscription)
+            self._strike(_name(subscription))
         else:
             self._leave(subscription, "its connection broke")
         self._news()
 
     def _leave(self, subscription: Subscription, reason: str) -> None:
         self._remove(subscription)
+        self._lose(_enrolled(subscription), subscription.position, subscription.version, reason)
+
+    def _lose(self, proxy: Enrolled, position: int | None, version: str | None, reason: str) -> None:
+        self.lost()  # those that were away for long go
         while len(self._lost) >= _MAX_LOST:
-            del self._lost[next(iter(self._lost))]
-        self._lost[_name(subscription)] = Lost(
-            subscription.id,
-            subscription.boot,
-            subscription.workload,
-            subscription.release,
-            subscription.position,
-            subscription.version,
-            self._clock(),
+            self._forget(next(iter(self._lost)))
+        self._lost[proxy.workload, proxy.id] = Lost(
+            proxy.id, proxy.boot, proxy.workload, proxy.release, position, version, self._clock()
         )
-        self._traffic.lose(subscription.workload, subscription.id, subscription.boot, reason, self._now_s)
+        self._traffic.lose(proxy.workload, proxy.id, proxy.boot, reason, self._now_s)
+
+    def _forget(self, name: Name) -> None:
+        del self._lost[name]
+        self._strike(name)
+
+    def _strike(self, name: Name) -> None:
+        if self._roll is not None:
+            self._roll.strike(*name)
 
     def _remove(self, subscription: Subscription) -> None:
         name = _name(subscription)
@@ -219,8 +233,9 @@ class Hub:
         """Those that may still be there."""
         now = self._clock()
         for name, lost in list(self._lost.items()):
-            if (now - lost.at).total_seconds() > _LOST_S:
-                del self._lost[name]
+            if (now - lost.at).total_seconds() <= _LOST_S:
+                break  # the others were lost later
+            self._forget(name)
         return self._lost.values()
 
     # --- one proxy ---------------------------------------------------------------------------------------------------
@@ -318,6 +333,10 @@ class Hub:
 
 def _name(subscription: Subscription) -> Name:
     return subscription.workload, subscription.id
+
+
+def _enrolled(subscription: Subscription) -> Enrolled:
+    return Enrolled(subscription.id, subscription.boot, subscription.workload, subscription.release)
 
 
 def _missing(each: Subscription, key: str, position: int) -> Missing:

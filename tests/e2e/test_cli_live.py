@@ -197,3 +197,31 @@ def test_the_controller_is_restarted_while_somebody_waits(
     waiting.join(60)
     assert results[0].code == 0, results
     assert proxy.get("k1") == (200, b"hello from fork")
+
+
+def test_a_proxy_that_has_not_come_back_to_a_restarted_controller_is_missed(
+    controller: Controller, baseline: Origin, fork: Origin
+) -> None:
+    """It goes on by the table that it has, so what it answers is neither live nor verified before it is back."""
+    with (
+        attached_proxy(controller, baseline.port, name="location-1") as proxy,
+        attached_proxy(controller, baseline.port, name="location-2") as other,
+    ):
+        until(lambda: len(controller.fine("proxies")["items"]) == 2, "both")  # type: ignore[arg-type]
+        controller.stop(signal.SIGKILL)
+        other.process.send_signal(signal.SIGSTOP)  # its turn to dial has not come
+        controller.start()
+        until(lambda: "current" in controller.run("proxies").out, "the one that is back", within_s=20)
+        start = timestamp(datetime.now(UTC))
+        found = apply(controller, sandbox(key="k1", destination=fork.port), "--wait", "--timeout", "1s")
+        assert found.code == 3, found
+        assert f"{WORKLOAD}: proxy location-2 is disconnected" in found.err
+        assert proxy.get("k1") == (200, b"hello from fork")
+        found = verify(controller, start)
+        assert found.code == 4, found
+        assert "location-2" in found.err
+        other.process.send_signal(signal.SIGCONT)
+        found = controller.run("sandbox", "wait", "pr-1", "-n", "hotrod")
+        assert found.code == 0, found
+        assert f"{WORKLOAD} 2 of 2" in found.out
+        assert verify(controller, start).code == 0
