@@ -66,17 +66,16 @@ class Peer:
         self.receiver = Receiver(self.tables, PORTS)
 
     def hello(self) -> Hello:
-        """Nobody who lacks routes that it refused has a table: `proxy.feed.source` must say so too."""
+        """As `proxy.feed.source` says it."""
         receiver = self.receiver
-        is_whole = receiver.slice is not None and not receiver.slice.refused
         return Hello(
             self.id,
             f"boot-{self.boot}",
             str(self.workload),
             PORTS,
             position=receiver.position,
-            version=receiver.version,
-            salt=receiver.salt if is_whole else None,
+            version=receiver.version if receiver.is_whole else None,
+            salt=receiver.salt if receiver.is_whole else None,
         )
 
     def read(self) -> None:
