@@ -122,7 +122,7 @@ async def _traffic(kind: str, request: web.Request) -> web.StreamResponse:
     query = known_query(request, "since")
     engine, hub = synced_engine(request), services(request).hub
     ref = ref_of(kind, request)
-    await found_object(ref, request)
+    created = (await found_object(ref, request)).metadata.creation_timestamp
     now = services(request).clock()
     since = _since(query.get("since", _DEFAULT_SINCE), now)
     status = engine.status(ref)
@@ -131,7 +131,8 @@ async def _traffic(kind: str, request: web.Request) -> web.StreamResponse:
     silent = await hub.flush(workloads, _FLUSH_S)
     counted = {workload: hub.traffic.answered(key or "", workload, since.timestamp()) for workload in sorted(workloads)}
     gaps = {workload: list(_gaps(hub, workload, counted[workload], silent)) for workload in counted}
-    verdict, reasons = _verdict(ref, counted, gaps, since, datetime.fromtimestamp(hub.traffic.began_s, since.tzinfo))
+    asked = since if created is None else max(since, created)  # before that, there was nothing to be tested
+    verdict, reasons = _verdict(ref, counted, gaps, asked, datetime.fromtimestamp(hub.traffic.began_s, since.tzinfo))
     return web.json_response(
         {
             "routingKey": key,

@@ -169,6 +169,12 @@ def test_a_controller_that_is_younger_than_the_test_does_not_know(
     assert apply(controller, sandbox(key="k1", destination=fork.port), "--wait").code == 0
     assert proxy.get("k1") == (200, b"hello from fork")
     found = verify(controller, "5m")
+    assert found.code == 0, "before there was a sandbox, nothing of it was tested"
+    controller.stop(signal.SIGKILL)
+    controller.start()
+    until(lambda: controller.fine("proxies")["items"][0]["isCurrent"], "the proxy to be back")  # type: ignore[index]
+    assert proxy.get("k1") == (200, b"hello from fork")
+    found = verify(controller, "5m")
     assert found.code == 4, found
     assert "this controller counts since" in found.err
 
