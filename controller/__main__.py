@@ -124,7 +124,7 @@ async def _run(settings: Settings) -> int:
         engine = Engine(store, state.keys, CompileSettings(allow), [hub.apply], clock=_clock)
         writer = Writer(store, settings.quotas, _clock)
         lifecycle = Lifecycle(store, engine, writer, hub, audit, settings.drain_limit_s, _clock)
-        engine.on_settled.append(lifecycle.hear)
+        engine.on_settled.extend((lifecycle.hear, hub.hear))
         rules = RulesFeed()
         engine.on_compiled.append(rules.hear)
         services = Services(

@@ -66,6 +66,7 @@ class Compilation:
     `keys`: the new state of each key that is not as it was, also of those that are forgotten.
     `statuses`: of each object whose status is not as it was given or computed before.
     `memory`: the records that changed; None: forget it.
+    `touched`: objects whose status or changes may be others than before.
     """
 
     version: str
@@ -74,6 +75,7 @@ class Compilation:
     memory: Mapping[str, KeyMemory | None]
     _states: tuple[KeyState, ...]
     _services: tuple[Service, ...]
+    touched: frozenset[Ref] = frozenset()
 
     @cached_property
     def table(self) -> RoutingTable:
@@ -286,6 +288,7 @@ class Compiler:
             status = self._status(ref, now)
             if status != self._statuses[ref]:
                 statuses[ref] = self._statuses[ref] = status
+        touched = frozenset(self._dirty_statuses)
         self._dirty_keys, self._dirty_groups, self._dirty_statuses = set(), set(), set()
         return Compilation(
             combined_version(self._sum, self._settings.services),
@@ -294,6 +297,7 @@ class Compiler:
             remembered,
             tuple([self._states[key] for key in self._order]),
             self._settings.services,
+            touched,
         )
 
     def _compile_key(

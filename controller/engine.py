@@ -23,6 +23,7 @@ from time import perf_counter
 from typing import Final
 
 from controller.background import aside
+from controller.changes import Changes
 from controller.collector import collector_paused
 from controller.compile import Compilation, Compiler, Settings
 from controller.errors import NotFound, ObjectError, StoreError
@@ -56,6 +57,14 @@ class EngineCounts:
     store_failures: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class InForce:
+    """What was told of an object. Each compilation that may have made something else of it makes a new one."""
+
+    status: Status
+    changes: Changes | None
+
+
 class Engine:
     """`run` does it all; the rest asks what is in force."""
 
@@ -79,6 +88,7 @@ class Engine:
         self.counts: Final = EngineCounts()
         self._taken: dict[Ref, str | None] = {}  # resource versions that the next compilation makes good
         self._in_force: Final[dict[Ref, str | None]] = {}
+        self._told: Final[dict[Ref, InForce]] = {}  # the compiler is ahead of it
         self._statuses: dict[Ref, Status] = {}  # not in the store yet
         self._news: Final = asyncio.Event()
         self._status_news: Final = asyncio.Event()
@@ -121,17 +131,22 @@ class Engine:
         """All objects as they were read last; their statuses are in `status`."""
         return self._compiler.objects
 
+    def told(self, ref: Ref) -> InForce | None:
+        """What is in force of the object: the same one as long as nothing of it has changed."""
+        return self._told.get(ref)
+
     def status(self, ref: Ref) -> Status | None:
         """The status by the last compilation."""
-        return self._compiler.status(ref)
+        told = self._told.get(ref)
+        return told.status if told is not None else None
 
     def workloads_of(self, ref: Ref) -> dict[Workload, bool]:
         """The workloads that the object changes, and whether its routes there lead anywhere on all their ports."""
-        changes = self._compiler.changes(ref)
-        if changes is None:
+        told = self._told.get(ref)
+        if told is None or told.changes is None:
             return {}
-        nowhere = set(changes.nowhere())
-        return {workload: workload not in nowhere for workload, _, _ in changes.routes}
+        nowhere = set(told.changes.nowhere())
+        return {workload: workload not in nowhere for workload, _, _ in told.changes.routes}
 
     def namespace_of(self, key: str) -> str | None:
         """Whose a live or gone key is."""
@@ -224,6 +239,8 @@ class Engine:
             began_s = perf_counter()
             with collector_paused():
                 found = self._compiler.compile(now)
+            settled: Iterable[Ref] = taken.keys() | found.touched
+            told = [(ref, self._compiled(ref)) for ref in settled]  # before something else comes
             self.counts.last_compile_s = perf_counter() - began_s
             self.counts.compile_s += self.counts.last_compile_s
             self.counts.compilations += 1
@@ -233,9 +250,13 @@ class Engine:
                 self.counts.table_changes += 1
                 for tell in self.on_compiled:
                     tell(found)
+            for ref, each in told:
+                if each is not None:
+                    self._told[ref] = each
+                else:
+                    self._told.pop(ref, None)
             self._statuses.update(found.statuses)
             self._status_news.set()
-            settled: Iterable[Ref] = taken.keys() | found.statuses.keys()
         else:
             settled = taken
         for ref, version in taken.items():
@@ -248,6 +269,10 @@ class Engine:
                 hear(settled)
         self._beat.set()
         self._beat = asyncio.Event()
+
+    def _compiled(self, ref: Ref) -> InForce | None:
+        status = self._compiler.status(ref)
+        return InForce(status, self._compiler.changes(ref)) if status is not None else None
 
     async def _remember(self, memory: Mapping[str, KeyMemory | None]) -> None:
         records: dict[str, object | None] = {

@@ -136,8 +136,12 @@ class Hub:
         self._beat.set()
         self._beat = asyncio.Event()
 
+    def hear(self, _: object) -> None:
+        """For the engine's `on_settled`: those who wait look again."""
+        self._news()
+
     async def until_changed(self) -> None:
-        """Returns when a proxy comes, goes or answers, or when there is another table."""
+        """Returns when a proxy comes, goes or answers, when there is another table, or objects have changed."""
         await self._beat.wait()
 
     # --- proxies -----------------------------------------------------------------------------------------------------

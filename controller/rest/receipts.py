@@ -46,19 +46,21 @@ async def _receipt(kind: str, request: web.Request) -> web.StreamResponse:
     object_ = await found_object(ref, request)
     version = query.get("resourceVersion")
     began_s = asyncio.get_running_loop().time()
-    try:
+    look = _Look(engine, hub, ref)
+    with suppress(TimeoutError):
         async with asyncio.timeout(_timeout_s(query.get("timeoutSeconds", "0"))):
             await engine.compiled(ref, version)
-            position = hub.position
-            await _until_live(engine, hub, ref, position)
-    except TimeoutError:
-        position = hub.position
+            while await look.until_live():
+                await hub.flush(engine.workloads_of(ref), _FLUSH_S)
+                await engine.compiled(ref)
+                if look.is_live():
+                    break  # nobody came while the counts did, and nothing has changed
     try:
         object_ = await services(request).store.get(ref)
     except NotFound:
         raise Problem("not-found", f"{ref} was deleted meanwhile") from None
-    is_in_force = await engine.has_in_force(ref, version)
-    progress, key, faults = _look(engine, hub, ref, position)
+    is_in_force = await engine.has_in_force(ref, object_.metadata.resource_version)
+    progress, key, faults = look.now()
     if not is_in_force:  # then what proxies have is the state before it, however many they are
         faults.insert(0, f"{ref} is not in force in the state that was asked for: {engine.fault or 'it takes longer'}")
     return web.json_response(
@@ -67,7 +69,7 @@ async def _receipt(kind: str, request: web.Request) -> web.StreamResponse:
             "routingKey": key,
             "isComplete": not faults,
             "version": hub.version,
-            "position": position,
+            "position": look.position,
             "waitedSeconds": round(asyncio.get_running_loop().time() - began_s, 3),
             "proxies": {"attached": progress.attached, "knowing": progress.knowing},
             "workloads": [each.document() for each in progress.workloads],
@@ -84,35 +86,53 @@ def _timeout_s(text: str) -> float:
     raise Problem("malformed", "the query can't be read", [f"timeoutSeconds: must be in 0-{_LONGEST_S:g}, is {text!a}"])
 
 
-async def _until_live(engine: Engine, hub: Hub, ref: Ref, position: int) -> None:
-    """Returns when nothing is missing. Whatever changes that is news of the hub, also another table.
+class _Look:
+    """How far an object has got, from one moment to the next. What was published last of it counts: `position`."""
 
-    Many may wait at once, and each of a thousand proxies is news: one look takes in the answers of a few milliseconds,
-    and looks at each proxy only once all have answered.
-    """
-    while True:
-        while not hub.have(position) or _look(engine, hub, ref, position)[2]:
-            await hub.until_changed()
+    def __init__(self, engine: Engine, hub: Hub, ref: Ref) -> None:
+        self._engine: Final = engine
+        self._hub: Final = hub
+        self._ref: Final = ref
+        self._told = engine.told(ref)
+        self.position = hub.position
+
+    async def until_live(self) -> bool:
+        """Returns when nothing is missing; False if there is no such object any more.
+
+        Many may wait at once, and each of a thousand proxies is news: one look takes in the answers of a few
+        milliseconds, and looks at each proxy only once all have answered.
+        """
+        while not self.is_live():
+            if self._told is None:
+                return False
+            await self._hub.until_changed()
             await asyncio.sleep(_GATHER_S)
-        await hub.flush(engine.workloads_of(ref), _FLUSH_S)
-        if not _look(engine, hub, ref, position)[2]:
-            return  # and nobody came while the counts did
+        return True
 
+    def is_live(self) -> bool:
+        self._take()
+        return self._hub.have(self.position) and not self.now()[2]
 
-def _look(engine: Engine, hub: Hub, ref: Ref, position: int) -> tuple[Progress, str | None, list[str]]:
-    """How far the object's key has got; its key; and what is missing."""
-    status = engine.status(ref)
-    key = status.routing_key if status is not None else None
-    workloads = engine.workloads_of(ref) if key is not None else {}
-    progress = hub.progress(key or "", workloads, position)
-    faults = list(progress.faults())
-    if status is None:
-        faults.insert(0, f"{ref} is not in force")
-    elif key is None:
-        faults.insert(0, f"{ref} has no routing key: another object has the one that it asks for")
-    elif not workloads:
-        faults.insert(0, f"{ref} changes no workload")
-    return progress, key, faults
+    def _take(self) -> None:
+        told = self._engine.told(self._ref)
+        if told is not self._told:
+            self._told, self.position = told, self._hub.position
+
+    def now(self) -> tuple[Progress, str | None, list[str]]:
+        """How far the object's key has got; its key; and what is missing."""
+        self._take()
+        engine, hub, ref, told = self._engine, self._hub, self._ref, self._told
+        key = told.status.routing_key if told is not None else None
+        workloads = engine.workloads_of(ref) if key is not None else {}
+        progress = hub.progress(key or "", workloads, self.position)
+        faults = list(progress.faults())
+        if told is None:
+            faults.insert(0, f"{ref} is not in force")
+        elif key is None:
+            faults.insert(0, f"{ref} has no routing key: another object has the one that it asks for")
+        elif not workloads:
+            faults.insert(0, f"{ref} changes no workload")
+        return progress, key, faults
 
 
 # --- traffic ---------------------------------------------------------------------------------------------------------

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -231,3 +234,28 @@ def test_a_proxy_that_has_not_come_back_to_a_restarted_controller_is_missed(
         assert found.code == 0, found
         assert f"{WORKLOAD} 2 of 2" in found.out
         assert verify(controller, start).code == 0
+
+
+def test_a_receipt_is_for_what_was_published_last(
+    controller: Controller, proxy: Attached, fork: Origin, baseline: Origin
+) -> None:
+    """A key that goes from one object to another while somebody waits: its new routes are not yet everywhere."""
+    assert apply(controller, sandbox("pr-1", key="k1", destination=baseline.port), "--wait").code == 0
+    assert apply(controller, sandbox("pr-2", key="k1", destination=fork.port)).code == 5
+    receipts: list[dict[str, object]] = []
+
+    def wait() -> None:
+        path = "/api/v1/namespaces/hotrod/sandboxes/pr-2/receipt?timeoutSeconds=6"
+        with urllib.request.urlopen(controller.url + path, timeout=20) as response:
+            receipts.append(json.load(response))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.5)  # it waits: nothing tells
+    proxy.process.send_signal(signal.SIGSTOP)
+    assert controller.run("sandbox", "delete", "pr-1", "-n", "hotrod").code == 0
+    waiting.join(30)
+    assert receipts[0]["isComplete"] is False, receipts
+    proxy.process.send_signal(signal.SIGCONT)
+    assert controller.run("sandbox", "wait", "pr-2", "-n", "hotrod").code == 0
+    assert proxy.get("k1") == (200, b"hello from fork")
