@@ -85,9 +85,11 @@ class Subscription:
             self._awaited = None
         else:
             self._take_answer(None)
+            self.refused_routes = {}
         self._needs_all = True
         self.faults = _shown(nack.faults) or ("refused, without a reason",)
-        self.refused_routes = {route.routing_key: _shown(route.faults) for route in nack.routes}
+        # What it refused of the table that it keeps, if this one was refused whole, stays refused.
+        self.refused_routes |= {route.routing_key: _shown(route.faults) for route in nack.routes}
         return True
 
     def _take_answer(self, version: str | None) -> None:

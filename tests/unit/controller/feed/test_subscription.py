@@ -127,8 +127,13 @@ def test_routes_that_are_refused(book: Book) -> None:
     assert one.refused_routes == {"k": ("bad\ufffd[2J\ufffd",)}
     assert one.version is None  # what it has is not that table
     moved(book)
-    assert due(one, book) == ("snapshot", "all-2")
-    acknowledged(one, "all-2")
+    due(one, book)
+    one.refuse(Nack("all-2", ("too much",), True))
+    assert one.knows(1)
+    assert list(one.refused_routes) == ["k"]  # still
+    moved(book)
+    assert due(one, book) == ("snapshot", "all-3")
+    acknowledged(one, "all-3")
     assert (one.refused_routes, one.faults) == ({}, ())
 
 
