@@ -278,14 +278,12 @@ class Hub:
         """Has the proxies of these workloads report what they counted; the ids of those that did not in time."""
         token = secrets.token_hex(8)
         text = encode(Report(token))
-        asked = [name for name in self._attached if name[0] in workloads]
-        self._reports[token] = set(asked)
-        for name in asked:
-            self._outboxes[name][token] = text
-            self._wakes[name]()
+        self._reports[token] = set()
+        asked: set[Subscription] = set()
         try:
             async with asyncio.timeout(timeout_s):
-                while self._reports[token]:
+                # Who comes meanwhile may bring what it counted while it was away.
+                while self._ask(token, text, workloads, asked) or self._reports[token]:
                     await self.until_changed()
         except TimeoutError:
             pass
@@ -294,6 +292,17 @@ class Hub:
             for name in silent:
                 self._outboxes[name].pop(token, None)  # one that does not read is not asked twice
         return {id_ for _, id_ in silent}
+
+    def _ask(self, token: str, text: str, workloads: Collection[Workload], asked: set[Subscription]) -> bool:
+        """Whether there is somebody who was not asked before."""
+        count = len(asked)
+        for name, subscription in self._attached.items():
+            if name[0] in workloads and subscription not in asked:
+                asked.add(subscription)
+                self._reports[token].add(name)
+                self._outboxes[name][token] = text
+                self._wakes[name]()
+        return len(asked) > count
 
     def _answered(self, token: str, name: Name) -> None:
         waiting = self._reports.get(token)

@@ -299,6 +299,27 @@ def test_flush_returns_when_all_have_answered_and_when_there_is_nobody(world: Wo
     asyncio.run(test())
 
 
+def test_a_flush_asks_who_comes_back_meanwhile(world: World) -> None:
+    """Its gap ends as it comes, and what it counted until then is not here yet."""
+    one, away = world.dial("one"), world.dial("away")
+    world.hub.detach(away, is_clean=False)
+
+    async def test() -> set[str]:
+        flushing = asyncio.ensure_future(world.hub.flush([HERE], 60))  # noqa: TID251 - awaited here
+        await asyncio.sleep(0)
+        [report] = world.due(one)
+        back = world.dial("away")
+        world.hub.take_traffic(one, Traffic(1, (), reply=str(report["reply"])))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not flushing.done()
+        [report] = world.due(back)
+        world.hub.take_traffic(back, Traffic(1, (), reply=str(report["reply"])))
+        return await flushing
+
+    assert asyncio.run(asyncio.wait_for(test(), 10)) == set()
+
+
 def test_a_flush_that_nobody_waits_for_leaves_nothing(world: World) -> None:
     one = world.dial()
 
