@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from proxy.feed.messages import Traffic
@@ -18,7 +19,7 @@ from proxy.routing.names import Workload
 _COUNTS: Final = 240  # of one key at one workload: some minutes of reports, one each second
 _FEWER: Final = 180  # what is left once they are put together
 _SPANS: Final = (0.05, 0.1, 0.2, 0.4, 0.8)  # of their age that counts put together may span, tried in this order
-_KEPT_S: Final = 24 * 3600.0
+KEPT: Final = timedelta(hours=24)
 _MAX_SERIES: Final = 50_000
 _MAX_COUNTS: Final = 500_000  # in all: 80 MB
 _MAX_GAPS: Final = 100  # of one workload, that have ended
@@ -88,7 +89,7 @@ class TrafficBook:
             series = self._series.setdefault(name, deque())
         before = len(series)
         series.append(counts)
-        while series[0].at_s < counts.at_s - _KEPT_S:
+        while series[0].at_s < counts.at_s - KEPT.total_seconds():
             series.popleft()
         if len(series) > _COUNTS:
             _put_together(series, counts.at_s)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -20,7 +21,7 @@ from controller.errors import NotFound
 from controller.feed.hub import Hub
 from controller.feed.progress import Progress
 from controller.feed.subscription import Subscription
-from controller.feed.traffic import Answered, Gap
+from controller.feed.traffic import KEPT, Answered, Gap
 from controller.objects import Ref
 from controller.rest.bodies import known_query
 from controller.rest.objects import PLURALS, document, found_object, ref_of
@@ -139,20 +140,19 @@ class _Look:
 
 
 async def _traffic(kind: str, request: web.Request) -> web.StreamResponse:
-    query = known_query(request, "since")
+    query = known_query(request, "since", "now")
     engine, hub = synced_engine(request), services(request).hub
     ref = ref_of(kind, request)
-    created = (await found_object(ref, request)).metadata.creation_timestamp
+    made = (await found_object(ref, request)).metadata.creation_timestamp
     now = services(request).clock()
-    since = _since(query.get("since", _DEFAULT_SINCE), now)
+    since = _since(query.get("since", _DEFAULT_SINCE), now, _asker_is_ahead(query.get("now"), now))
     status = engine.status(ref)
     key = status.routing_key if status is not None else None
     workloads = engine.workloads_of(ref) if key is not None else {}
     silent = await hub.flush(workloads, _FLUSH_S)
-    counted = {workload: hub.traffic.answered(key or "", workload, since.timestamp()) for workload in sorted(workloads)}
+    counted = {workload: _counted(hub, key or "", workload, since, made) for workload in sorted(workloads)}
     gaps = {workload: list(_gaps(hub, workload, counted[workload], silent)) for workload in counted}
-    asked = since if created is None else max(since, created)  # before that, there was nothing to be tested
-    verdict, reasons = _verdict(ref, counted, gaps, asked, datetime.fromtimestamp(hub.traffic.began_s, since.tzinfo))
+    verdict, reasons = _verdict(ref, counted, gaps, list(_unknowable(hub, since, made, now)))
     return web.json_response(
         {
             "routingKey": key,
@@ -173,9 +173,18 @@ async def _traffic(kind: str, request: web.Request) -> web.StreamResponse:
     )
 
 
-def _since(text: str, now: datetime) -> datetime:
-    duration = parse_duration(text)
-    found = now - duration if duration is not None else parse_timestamp(text)
+def _asker_is_ahead(text: str | None, now: datetime) -> timedelta:
+    """How far the clock of whoever asks is ahead of ours, at least: what the request took on its way is not in it."""
+    theirs = parse_timestamp(text) if text is not None else now
+    if theirs is None:
+        raise Problem("malformed", "the query can't be read", [f"now: must be {TIMESTAMP_RULE}, is {text!a}"])
+    return max(theirs - now, timedelta())
+
+
+def _since(text: str, now: datetime, ahead: timedelta) -> datetime:
+    """By our clock. A time by a clock that is ahead would hide the first answers of a test."""
+    duration, time = parse_duration(text), parse_timestamp(text)
+    found = now - duration if duration is not None else time - ahead if time is not None else None
     if found is None:
         raise Problem(
             "malformed",
@@ -183,6 +192,24 @@ def _since(text: str, now: datetime) -> datetime:
             [f"since: must be {DURATION_RULE}, or {TIMESTAMP_RULE}, is {text!a}"],
         )
     return found
+
+
+def _counted(hub: Hub, key: str, workload: Workload, since: datetime, made: datetime | None) -> Answered:
+    """What the baseline answered before the object was made counts too; a sandbox that had the key before does not."""
+    found = hub.traffic.answered(key, workload, since.timestamp())
+    if made is None or made <= since:
+        return found
+    return replace(found, from_sandbox=hub.traffic.answered(key, workload, made.timestamp()).from_sandbox)
+
+
+def _unknowable(hub: Hub, since: datetime, made: datetime | None, now: datetime) -> Iterator[str]:
+    began = datetime.fromtimestamp(hub.traffic.began_s, since.tzinfo)
+    if (since if made is None else max(since, made)) < began:  # before it was made, there was nothing to be tested
+        yield f"this controller counts since {timestamp(began)} only"
+    if since > now:
+        yield f"{timestamp(since)} has not come yet: the clock of this controller says {timestamp(now)}"
+    if since < now - KEPT:
+        yield f"counts are kept for {KEPT.total_seconds() / 3600:g} hours only"
 
 
 def _gaps(hub: Hub, workload: Workload, found: Answered, silent: set[str]) -> Iterator[Gap]:
@@ -196,8 +223,7 @@ def _verdict(
     ref: Ref,
     counted: dict[Workload, Answered],
     gaps: dict[Workload, list[Gap]],
-    since: datetime,
-    began: datetime,
+    unknowable: list[str],
 ) -> tuple[str, list[str]]:
     """Failed whatever may be missing, if the baseline has answered; else unknown, if anything may be missing."""
     wrong = [
@@ -215,8 +241,7 @@ def _verdict(
     doubts = [
         f"{workload}: what {gap.proxy} counted may be lost: {gap.reason}" for workload in gaps for gap in gaps[workload]
     ]
-    if since < began:
-        doubts.append(f"this controller counts since {timestamp(began)} only")
+    doubts += unknowable
     if wrong or (idle and not doubts):
         return "failed", wrong + idle + doubts
     if doubts:
@@ -290,7 +315,10 @@ def _operations(kind: str) -> Iterator[Operation]:
         partial(_traffic, kind),
         f"Who answered requests with the key of the {kind}, and whether that is as it should be",
         {200: Answer("Counts for each workload, and a verdict", _OBJECT)},
-        parameters=(Parameter("since", f"{TIMESTAMP_RULE}, or {DURATION_RULE}; {_DEFAULT_SINCE} if left out"),),
+        parameters=(
+            Parameter("since", f"{TIMESTAMP_RULE}, or {DURATION_RULE}; {_DEFAULT_SINCE} if left out"),
+            Parameter("now", "What your clock says: `since` is moved by as much as it is ahead of the controller's"),
+        ),
         problems=(400, 404),
         tag="receipts",
     )

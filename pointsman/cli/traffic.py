@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from controller.times import timestamp
 from pointsman.cli.exits import FINE, NOT_SO, OTHER, UNKNOWN, Failure
 from pointsman.cli.flags import SINCE, SINCE_START
 from pointsman.cli.objects import entries, number_at, object_path, part, text_at
@@ -43,7 +44,7 @@ def verify(call: Call) -> int:
 
 def _counts(call: Call, since: str) -> object:
     path = object_path(call.kind, call.namespace, call.line.argument, "traffic")
-    return call.client.call("GET", path, query={"since": since}).document
+    return call.client.call("GET", path, query={"since": since, "now": timestamp(datetime.now(UTC))}).document
 
 
 def _table(document: object) -> str:

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -259,3 +259,39 @@ def test_a_receipt_is_for_what_was_published_last(
     proxy.process.send_signal(signal.SIGCONT)
     assert controller.run("sandbox", "wait", "pr-2", "-n", "hotrod").code == 0
     assert proxy.get("k1") == (200, b"hello from fork")
+
+
+def test_what_another_sandbox_with_the_key_answered_is_no_answer_of_this_one(
+    controller: Controller, start: str, proxy: Attached, fork: Origin
+) -> None:
+    assert apply(controller, sandbox(key="k1", destination=fork.port), "--wait").code == 0
+    assert proxy.get("k1") == (200, b"hello from fork")
+    assert verify(controller, start).code == 0
+    assert controller.run("sandbox", "delete", "pr-1", "-n", "hotrod", "--wait").code == 0
+    assert apply(controller, sandbox(key="k1", destination=fork.port), "--wait").code == 0
+    found = verify(controller, start)
+    assert (found.code, f"the sandbox at {WORKLOAD} answered no request" in found.err) == (3, True), found
+    assert proxy.get("k1") == (200, b"hello from fork")
+    assert verify(controller, start).code == 0
+
+
+def test_clocks_that_are_not_the_same(controller: Controller, proxy: Attached, fork: Origin) -> None:
+    """A test machine is an hour ahead: the beginning of its test would be after all that it did."""
+    assert proxy.get("k1") == (200, b"hello from baseline")
+    assert apply(controller, sandbox(key="k1", destination=fork.port), "--wait").code == 0
+    assert proxy.get("k1") == (200, b"hello from fork")
+    ahead = timedelta(hours=1)
+
+    def asked(**query: datetime) -> dict[str, object]:
+        texts = "&".join(f"{name}={timestamp(time)}" for name, time in query.items())
+        path = f"/api/v1/namespaces/hotrod/sandboxes/pr-1/traffic?{texts}"
+        with urllib.request.urlopen(controller.url + path, timeout=20) as response:
+            found = json.load(response)
+        assert isinstance(found, dict)
+        return found
+
+    now = datetime.now(UTC)
+    assert asked(since=now + ahead)["verdict"] == "unknown"
+    assert asked(since=now + ahead)["reasons"][-1].split(" has ")[1].startswith("not come yet")  # type: ignore[index]
+    assert asked(since=now + ahead - timedelta(seconds=20), now=now + ahead)["verdict"] == "failed"
+    assert asked(since=now - 48 * ahead)["reasons"][-1] == "counts are kept for 24 hours only"  # type: ignore[index]
