@@ -99,6 +99,7 @@ class Link:
         self._receiver: Final = receiver
         self._reporter: Final = reporter
         self._connection: ClientConnection | None = None
+        self._reporting: Final = asyncio.Lock()  # whoever makes reports sends them before the next ones are made
         self._is_leaving = False
         self._all_counted: Final = asyncio.Event()
         self._failures = 0  # in a row
@@ -141,14 +142,14 @@ class Link:
     async def leave(self, limit_s: float = 1.0) -> None:
         """Send the last counts and say goodbye, if there is a connection, within so many seconds."""
         self._is_leaving = True
-        connection, messages = self._connection, self._reporter.last()
+        connection = self._connection
         if connection is None:
-            if not self._reporter.is_all_counted:
+            if self._reporter.last() or not self._reporter.is_all_counted:
                 _log.warning("the last counts are lost: there is no connection to the controller")
             return
         try:
             async with asyncio.timeout(limit_s):
-                await self._send_all(connection, messages)
+                await self._report(connection, self._reporter.last)
                 while not self._reporter.is_all_counted:
                     self._all_counted.clear()
                     await self._all_counted.wait()
@@ -171,7 +172,7 @@ class Link:
         reports = None
         try:
             await connection.send(encode(self._hello()))
-            await self._send_all(connection, self._reporter.again())
+            await self._report(connection, self._reporter.again)
             self._connection = connection
             reports = spawn(self._send_reports(connection), "traffic reports")
             while True:
@@ -256,7 +257,8 @@ class Link:
                 self._synced()
             await self._receiver.tidy()
         elif isinstance(message, Report):
-            await self._send_all(connection, self._reporter.asked(message.reply))
+            reply = message.reply
+            await self._report(connection, lambda: self._reporter.asked(reply))
         elif isinstance(message, Counted):
             self._reporter.counted(message.seq)
             if self._reporter.is_all_counted:
@@ -274,13 +276,15 @@ class Link:
         while True:
             await asyncio.sleep(_REPORT_EVERY_S)
             try:
-                await self._send_all(connection, self._reporter.due())
+                await self._report(connection, self._reporter.due)
             except ConnectionClosed:
                 return  # whoever reads notices, too
 
-    async def _send_all(self, connection: ClientConnection, messages: Iterable[FromProxy]) -> None:
-        for message in messages:
-            await connection.send(encode(message))
+    async def _report(self, connection: ClientConnection, messages: Callable[[], Iterable[FromProxy]]) -> None:
+        """In the order of their numbers: the controller takes a later one as the word that it has those before."""
+        async with self._reporting:
+            for message in messages():
+                await connection.send(encode(message))
 
 
 class _Dial(connect):

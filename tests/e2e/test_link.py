@@ -88,7 +88,12 @@ async def of_another_protocol(reader: asyncio.StreamReader, writer: asyncio.Stre
     await reader.read(-1)
 
 
-def linked(speak: Speak, then: Callable[[Link, TableHolder], Coroutine[Any, Any, None]]) -> None:
+def linked(
+    speak: Speak,
+    then: Callable[[Link, TableHolder], Coroutine[Any, Any, None]],
+    *,
+    traffic: KeyTraffic | None = None,
+) -> None:
     """Runs a link to this peer."""
 
     async def run() -> None:
@@ -105,7 +110,7 @@ def linked(speak: Speak, then: Callable[[Link, TableHolder], Coroutine[Any, Any,
         tables = TableHolder(ME, url)
         receiver = Receiver(tables, (8081,))
         hello = Hello("id", "boot", WORKLOAD)
-        link = Link(Controller(url, None, None), lambda: hello, tables, receiver, Reporter(KeyTraffic()))
+        link = Link(Controller(url, None, None), lambda: hello, tables, receiver, Reporter(traffic or KeyTraffic()))
         task = asyncio.create_task(link.run())  # noqa: TID251
         try:
             async with asyncio.timeout(10):
@@ -169,3 +174,41 @@ def test_waiting_grows_to_ten_seconds_and_is_spread() -> None:
         waits = [_wait_s(failures) for _ in range(400)]
         assert 0 <= min(waits) < longest_s * 0.1
         assert longest_s * 0.9 < max(waits) <= longest_s
+
+
+def test_reports_keep_their_order_however_slowly_they_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is asked for while others, which the peer does not take, are on their way."""
+    monkeypatch.setattr(link_module, "HEARTBEAT_S", None)
+    monkeypatch.setattr(link_module, "_REPORT_EVERY_S", 0.05)
+    traffic = KeyTraffic()
+    for number in range(100_000):
+        traffic.from_sandbox(f"{number:060}".encode())
+    numbers: list[int] = []
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await shake_hands(reader, writer)
+        writer.write(frame(SNAPSHOT))
+        while not (traffic.is_empty and asking.is_set()):
+            await asyncio.sleep(0.01)
+        traffic.from_sandbox(b"late")
+        writer.write(frame({"type": "report", "reply": "now"}))
+        await asyncio.sleep(0.2)  # time enough to answer
+        while not numbers or numbers[-1] < 51:
+            head = await reader.readexactly(2)
+            size = {126: 2, 127: 8}.get(head[1] & 0x7F, 0)
+            length = int.from_bytes(await reader.readexactly(size), "big") if size else head[1] & 0x7F
+            mask, data = await reader.readexactly(4), bytearray(await reader.readexactly(length))
+            start = bytes(byte ^ mask[place % 4] for place, byte in enumerate(data[:100]))
+            if found := re.search(rb'"seq":\s*(\d+)', start):
+                numbers.append(int(found[1]))
+        done.set()
+
+    asking, done = asyncio.Event(), asyncio.Event()
+
+    async def then(link: Link, _: TableHolder) -> None:
+        await link.first_sync.wait()
+        asking.set()
+        await done.wait()
+
+    linked(slow, then, traffic=traffic)
+    assert numbers == list(range(1, 52))
