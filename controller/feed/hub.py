@@ -35,6 +35,8 @@ _BLOCK: Final = 1000
 _HIGHEST: Final = MAX_POSITION - (1 << 32)  # nobody gets there by counting; who says so made it up
 _LOST_S: Final = 600.0
 _MAX_LOST: Final = 10_000
+_RIVAL_S: Final = 60.0  # by then a process that lives has dialled again
+_MAX_RIVALS: Final = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +80,9 @@ class Hub:
         # What is to be said beside tables, by what it is about: a newer word takes the place of an older one.
         self._outboxes: Final[dict[Name, dict[str, str]]] = {}
         self._lost: Final[dict[Name, Lost]] = {}
+        # Other processes that said to be one that is attached, by their boot: two that were given one id, which push
+        # each other out for ever.
+        self._rivals: Final[dict[tuple[Workload, str, str], datetime]] = {}
         self._traffic: Final = TrafficBook(self._now_s)
         self._reports: Final[dict[str, set[Name]]] = {}  # by their token: the proxies that have not answered
         self._beat = asyncio.Event()
@@ -164,8 +169,11 @@ class Hub:
         if (before := self._attached.get(name)) is not None:
             wake_before = self._wakes[name]
             self._leave(before, "another connection took its place")
+            if before.boot != hello.boot and len(self._rivals) < _MAX_RIVALS:
+                self._rivals[workload, before.id, before.boot] = self._clock()
             wake_before()
         self._lost.pop(name, None)
+        self._rivals.pop((workload, hello.id, hello.boot), None)
         self._traffic.found(workload, hello.id, hello.boot, self._now_s)
         subscription = Subscription(hello, workload, self._book, self._clock())
         self._attached[name] = subscription
@@ -337,7 +345,19 @@ class Hub:
             for each in self.lost()
             if each.workload == workload
         ]
+        missing += [
+            Missing(id_, "disconnected", "another process with the same id took its place: give each one its own")
+            for of, id_ in self._rivals_now()
+            if of == workload
+        ]
         return OfWorkload(workload, len(here), len(here) - len(lacking), has_destination, tuple(missing))
+
+    def _rivals_now(self) -> list[Name]:
+        now = self._clock()
+        for rival, at in list(self._rivals.items()):
+            if not 0 <= (now - at).total_seconds() <= _RIVAL_S:
+                del self._rivals[rival]
+        return [(workload, id_) for workload, id_, _ in self._rivals]
 
     def have(self, position: int) -> bool:
         """Whether every proxy that is there has the table of this position or a later one, or refused it."""

@@ -209,6 +209,19 @@ def test_two_by_one_id(world: World) -> None:
     world.hub.detach(third, is_clean=True)
 
 
+def test_two_processes_by_one_id_are_never_both_there(world: World) -> None:
+    """Whichever has the place, the other one routes by what it had: no receipt is complete."""
+    world.table("k")
+    for boot, other in (("b1", "none"), ("b2", "b1"), ("b1", "b2")):
+        one = world.dial("p", boot=boot)
+        world.acknowledge(one)
+        faults = list(world.progress().faults())
+        assert len(faults) == (other != "none"), faults
+        assert all("another process with the same id" in fault for fault in faults)
+    world.now += timedelta(seconds=61)  # the other one is dead, after all
+    assert world.progress().is_complete
+
+
 def test_one_of_another_workload_does_not_take_its_place(world: World) -> None:
     world.table()
     first, second = world.dial("p", HERE), world.dial("p", THERE)
