@@ -9,6 +9,8 @@ services     what the pages stand on
 bodies       JSON and YAML bodies, parameters
 objects      sandboxes and route groups
 rules        routing rules, pure   ruleswatch   their pages and the stream of changes
+receipts     whether it is live everywhere, who answered requests, which proxies there are
+feed         the WebSocket of each proxy
 explain      where a request would go
 health       /livez /readyz        metrics   /metrics
 """

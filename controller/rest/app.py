@@ -9,8 +9,8 @@ from typing import Final
 from aiohttp import web
 
 from controller.access import ANYBODY, PROXY
-from controller.feed.endpoint import SOCKETS, Sockets, close_all
 from controller.objects import Ref
+from controller.rest.feed import SOCKETS, Sockets, close_all
 from controller.rest.guard import foreign
 from controller.rest.operations import OPEN, OPERATIONS_KEY, Handler, Operation
 from controller.rest.patience import Patience

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from controller.feed import endpoint
-from controller.rest import explain, health, metrics, objects, openapi, receipts, ruleswatch
+from controller.rest import explain, feed, health, metrics, objects, openapi, receipts, ruleswatch
 from controller.rest.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -14,5 +13,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *health.OPERATIONS,
     *metrics.OPERATIONS,
     *openapi.OPERATIONS,
-    *endpoint.OPERATIONS,
+    *feed.OPERATIONS,
 )

@@ -315,8 +315,8 @@ class H2UpstreamStream(Stream):
         exchange.response_head(head)
         if is_end:
             self.receive_end(END)
-        elif exchange.head.method == b"HEAD" or head.status in _WITHOUT_BODY:
-            # All was said. Some servers end the stream with a frame of its own, which may be long in coming.
+        elif not exchange.head.is_http2 and (exchange.head.method == b"HEAD" or head.status in _WITHOUT_BODY):
+            # HTTP/1.1 has all of it then. Some servers end the stream with a frame of its own, maybe much later.
             self._finish_exchange(exchange, END)
         else:
             self._upstream._unflushed.append(self)

@@ -27,9 +27,9 @@ TOKEN, OTHER_TOKEN, READER = "a" * 20, "b" * 20, "c" * 20
 # A real process whose patience is shorter.
 HASTY = """
 import sys
-from controller.feed import endpoint
+from controller.rest import feed
 sys.argv = sys.argv[3:]
-endpoint._HELLO_S, endpoint._SEND_S, endpoint.HEARTBEAT_TIMEOUT_S = 0.5, {send_s}, {heartbeat_s}
+feed._HELLO_S, feed._SEND_S, feed.HEARTBEAT_TIMEOUT_S = 0.5, {send_s}, {heartbeat_s}
 from controller.__main__ import main
 sys.exit(main())
 """

@@ -22,7 +22,7 @@ HASTY = (
     sys.executable,
     "-c",
     "import sys; sys.argv = sys.argv[3:]\n"
-    "from controller.feed import endpoint; endpoint.HEARTBEAT_TIMEOUT_S = 1.0\n"
+    "from controller.rest import feed; feed.HEARTBEAT_TIMEOUT_S = 1.0\n"
     "from controller.__main__ import main; sys.exit(main())",
 )
 TO_SANDBOX = "sandbox=pr-1; reason=route"

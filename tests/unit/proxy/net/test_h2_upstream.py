@@ -245,7 +245,7 @@ def test_what_has_no_body_is_over_with_its_head(method: bytes, status: int, sent
 
 def test_what_has_no_body_and_no_end() -> None:
     up = H2UpstreamScript()
-    script = up.request(http2_head(method="HEAD"))
+    script = up.request(request_head(method="HEAD"))
     up.peer.take()
     up.send(response(1))
     script.assert_finished(errors.NO_KEY, 200)
