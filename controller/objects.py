@@ -142,7 +142,7 @@ class Fork:
         return self.fork_of
 
     def document(self) -> dict[str, object]:
-        document: dict[str, object] = {"forkOf": _workload(self.fork_of)}
+        document: dict[str, object] = {"forkOf": self.fork_of.document()}
         _add(document, customizations=self.customizations.document())
         return document
 
@@ -174,7 +174,7 @@ class Local:
         return self.from_
 
     def document(self) -> dict[str, object]:
-        return {"from": _workload(self.from_), "mappings": [mapping.document() for mapping in self.mappings]}
+        return {"from": self.from_.document(), "mappings": [mapping.document() for mapping in self.mappings]}
 
 
 # --- what both have --------------------------------------------------------------------------------------------------
@@ -437,10 +437,6 @@ def _add(document: dict[str, object], **fields: object) -> None:
     for name, value in fields.items():
         if value is not None and value != [] and value != {}:
             document[name] = value
-
-
-def _workload(workload: Workload) -> dict[str, object]:
-    return {"kind": workload.kind, "namespace": workload.namespace, "name": workload.name}
 
 
 def _time(time: datetime | None) -> str | None:

@@ -31,9 +31,8 @@ class OfWorkload:
     missing: tuple[Missing, ...]
 
     def document(self) -> dict[str, object]:
-        workload = self.workload
         return {
-            "baseline": {"kind": workload.kind, "namespace": workload.namespace, "name": workload.name},
+            "baseline": self.workload.document(),
             "proxies": self.proxies,
             "acknowledged": self.acknowledged,
             "hasDestination": self.has_destination,

@@ -159,7 +159,7 @@ async def _traffic(kind: str, request: web.Request) -> web.StreamResponse:
             "since": timestamp(since),
             "workloads": [
                 {
-                    "baseline": {"kind": workload.kind, "namespace": workload.namespace, "name": workload.name},
+                    "baseline": workload.document(),
                     "fromSandbox": found.from_sandbox,
                     "fromBaseline": found.from_baseline,
                     "proxies": sum(each.workload == workload for each in hub.attached()),

@@ -85,15 +85,14 @@ def _by_workload(routes: Iterable[Route]) -> dict[Workload, Route]:
 
 
 def rule_document(route: Route) -> Mapping[str, object]:
-    kind, namespace, name = route.baseline.kind, route.baseline.namespace, route.baseline.name
     return {
         "routingKey": route.routing_key,
-        "baseline": {"kind": kind, "namespace": namespace, "name": name},
+        "baseline": route.baseline.document(),
         "destinationSandbox": {"name": route.sandbox},
         "mappings": [
             {
                 "workloadPort": mapping.port,
-                "destinations": [{"host": host, "port": port} for host, port in mapping.destinations],
+                "destinations": [endpoint.document() for endpoint in mapping.destinations],
             }
             for mapping in route.mappings
         ],

@@ -209,7 +209,7 @@ def _lines(copy: _Copy, workload: Workload) -> Iterator[bytes]:
         yield _line({"routes": [route.document() for route in part]})
     for name, keys in copy.keys.items():
         yield from _key_lines(name, keys)
-    baseline = {"kind": workload.kind, "namespace": workload.namespace, "name": workload.name}
+    baseline = workload.document()
     gone = iter(copy.gone_routes)
     while names := list(islice(gone, _PIECE_KEYS)):
         yield _line({"goneRoutes": [{"routingKey": name.decode("ascii"), "baseline": baseline} for name in names]})

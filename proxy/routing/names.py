@@ -42,6 +42,10 @@ class Workload(NamedTuple):
     def __str__(self) -> str:
         return f"{self.namespace}/{self.kind}/{self.name}"
 
+    def document(self) -> dict[str, object]:
+        """As documents name a baseline (SPEC 5)."""
+        return {"kind": self.kind, "namespace": self.namespace, "name": self.name}
+
     @classmethod
     def parse(cls, text: str) -> Workload:
         """The workload that the text names.
@@ -65,6 +69,9 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def document(self) -> dict[str, object]:
+        return {"host": self.host, "port": self.port}
 
 
 ROUTING_KEY_RULE: Final = "1-63 of A-Z a-z 0-9 . _ -, first and last alphanumeric"

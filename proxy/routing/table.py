@@ -43,7 +43,7 @@ class Mapping:
             document["appProtocol"] = self.app_protocol
         if self.authority != "preserve":
             document["authority"] = self.authority
-        document["destinations"] = [_endpoint_document(endpoint) for endpoint in self.destinations]
+        document["destinations"] = [endpoint.document() for endpoint in self.destinations]
         return document
 
 
@@ -64,7 +64,7 @@ class Route:
         return {
             "routingKey": self.routing_key,
             "sandbox": self.sandbox,
-            "baseline": _workload_document(self.baseline),
+            "baseline": self.baseline.document(),
             "mappings": [mapping.document() for mapping in self.mappings],
         }
 
@@ -77,7 +77,7 @@ class GoneRoute:
     baseline: Workload
 
     def document(self) -> dict[str, object]:
-        return {"routingKey": self.routing_key, "baseline": _workload_document(self.baseline)}
+        return {"routingKey": self.routing_key, "baseline": self.baseline.document()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ class Service:
         return {
             "hosts": list(self.hosts),
             "port": self.port,
-            "baseline": _workload_document(self.baseline),
-            "upstream": _endpoint_document(self.upstream),
+            "baseline": self.baseline.document(),
+            "upstream": self.upstream.document(),
         }
 
 
@@ -111,7 +111,7 @@ class Preview:
         document: dict[str, object] = {
             "domain": self.domain,
             "endpoint": self.endpoint,
-            "upstream": _endpoint_document(self.upstream),
+            "upstream": self.upstream.document(),
         }
         if self.routing_key is not None:
             document["routingKey"] = self.routing_key
@@ -216,11 +216,3 @@ class RoutingTable:
         )
         document.update((name, entries) for name, entries in optional if entries)
         return document
-
-
-def _endpoint_document(endpoint: Endpoint) -> dict[str, object]:
-    return {"host": endpoint.host, "port": endpoint.port}
-
-
-def _workload_document(workload: Workload) -> dict[str, object]:
-    return {"kind": workload.kind, "namespace": workload.namespace, "name": workload.name}
