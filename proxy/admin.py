@@ -8,7 +8,7 @@ sidecar: requests that a browser marks as coming from elsewhere (`Origin`) are r
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,16 +78,16 @@ class Admin:
         # Imported here: together a tenth of the start time, for a page that is asked for rarely.
         from urllib.parse import parse_qs
 
-        from proxy.routing.explain import explain, routing_inputs
+        from proxy.routing.explain import explain, head_fields, routing_inputs
 
         options = parse_qs(query)
         port_text = options.get("port", [str(self.ports[0])])[0]
         if not port_text.isdecimal() or int(port_text) not in self.ports:
             known = ", ".join(map(str, self.ports))
             return Answer(400, f"port: not a port of this workload ({known}): {port_text[:20]!r}\n".encode())
-        fields = _head_fields(body)
-        if isinstance(fields, str):
-            return Answer(400, f"{fields}\n".encode())
+        fields = head_fields(body)
+        if isinstance(fields, int):
+            return Answer(400, f"line {fields} of the head has no colon\n".encode())
         explanation = explain(
             routing_inputs(fields, self.keys),
             reader=self.reader,
@@ -115,25 +115,6 @@ def _table_pieces(tables: TableHolder) -> Iterator[bytes]:
             yield separator + ", ".join(map(json.dumps, documents)).encode()
             separator = b", "
     yield b"]}\n"
-
-
-def _head_fields(body: bytes) -> Iterable[tuple[bytes, bytes]] | str:
-    """The field lines of a head as (name, value), or what is wrong with it."""
-    lines = body.replace(b"\r\n", b"\n").lstrip(b"\n").split(b"\n")  # as in requests, empty lines first are nothing
-    name, colon, _ = lines[0].partition(b":")
-    if not colon or b" " in name:  # the request line: no field's name has a blank
-        lines = lines[1:]
-    while lines and lines[0].startswith(b":"):  # HTTP/2's pseudo-headers, which are first
-        lines = lines[1:]
-    fields: list[tuple[bytes, bytes]] = []
-    for number, line in enumerate(lines):
-        if not line:
-            break
-        name, colon, value = line.partition(b":")
-        if not colon:
-            return f"line {number + 1} of the head has no colon"
-        fields.append((name, value.strip(b" \t")))
-    return fields
 
 
 def _field(head: RequestHead, name: bytes) -> bytes:

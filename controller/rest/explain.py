@@ -18,6 +18,7 @@ from controller.rest.problems import Problem
 from controller.rest.services import sees, synced_engine
 from proxy.routing.decision import Decider, Policy
 from proxy.routing.explain import explain, routing_inputs
+from proxy.routing.explain import head_fields as read_head_fields
 from proxy.routing.key import KeyReader, KeySettings
 from proxy.routing.names import Workload
 
@@ -67,23 +68,9 @@ def _question(document: dict[str, object]) -> tuple[Workload, int | None, list[t
 
 
 def head_fields(head: bytes) -> list[tuple[bytes, bytes]] | str:
-    """The field lines of a head as (name, value), or what is wrong with it: with or without its request line, or with
-    HTTP/2's pseudo-headers; any line ends."""
-    lines = head.replace(b"\r\n", b"\n").lstrip(b"\n").split(b"\n")
-    name, colon, _ = lines[0].partition(b":")
-    if not colon or b" " in name:  # the request line: no field's name has a blank
-        lines = lines[1:]
-    while lines and lines[0].startswith(b":"):  # HTTP/2's pseudo-headers, which are first
-        lines = lines[1:]
-    fields: list[tuple[bytes, bytes]] = []
-    for number, line in enumerate(lines, 1):
-        if not line:
-            break
-        name, colon, value = line.partition(b":")
-        if not colon:
-            return f"field line {number} has no colon"
-        fields.append((name, value.strip(b" \t")))
-    return fields
+    """The field lines of a head as (name, value), or what is wrong with it."""
+    fields = read_head_fields(head)
+    return f"field line {fields} has no colon" if isinstance(fields, int) else fields
 
 
 OPERATIONS: Final = (

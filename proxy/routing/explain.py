@@ -33,6 +33,26 @@ class RoutingInputs(NamedTuple):
     hops: tuple[bytes, ...]
 
 
+def head_fields(head: bytes) -> list[tuple[bytes, bytes]] | int:
+    """The field lines of a head as (name, value), or the number of the first one that has no colon: with or without its
+    request line, or with HTTP/2's pseudo-headers; any line ends."""
+    lines = head.replace(b"\r\n", b"\n").lstrip(b"\n").split(b"\n")  # as in requests, empty lines first are nothing
+    name, colon, _ = lines[0].partition(b":")
+    if not colon or b" " in name:  # the request line: no field's name has a blank
+        lines = lines[1:]
+    while lines and lines[0].startswith(b":"):  # HTTP/2's pseudo-headers, which are first
+        lines = lines[1:]
+    fields: list[tuple[bytes, bytes]] = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            break
+        name, colon, value = line.partition(b":")
+        if not colon:
+            return number
+        fields.append((name, value.strip(b" \t")))
+    return fields
+
+
 def routing_inputs(fields: Iterable[tuple[bytes, bytes]], settings: KeySettings) -> RoutingInputs:
     """The routing fields among a head's (name, value) pairs; names in any case."""
     lines: dict[bytes, list[bytes]] = {b"baggage": [], b"tracestate": [], HOP_FIELD: []}
