@@ -1,36 +1,18 @@
-"""Background tasks and work in threads, so that neither is lost.
-
-The event loop holds tasks weakly, so a task that nobody keeps may be collected in the middle of its work; and an
-exception that nobody awaits is only reported when the task is collected, if at all.
-"""
+"""Background tasks, as the proxy's, and work in threads, so that neither is lost."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
+
+from proxy.background import spawn
+
+__all__ = ["aside", "spawn"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-_log = logging.getLogger(__name__)
-_running: Final[set[asyncio.Task[Any]]] = set()  # Any: tasks are kept, their results are not looked at
-
-
-def spawn(coro: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-    """The running task of `coro`. Cancelling is a way to end; any other exception is logged under `name`."""
-    task = asyncio.get_running_loop().create_task(coro, name=name)
-    _running.add(task)
-    task.add_done_callback(_ended)
-    return task
-
-
-def _ended(task: asyncio.Task[Any]) -> None:
-    _running.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("background task %s failed", task.get_name(), exc_info=error)
 
 
 async def aside(act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

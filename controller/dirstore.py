@@ -24,9 +24,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
-from typing import Final, TypeVar
+from typing import Final
 
 from controller.atomic import remove_file, remove_leftovers, write_file
+from controller.background import aside
 from controller.collector import collector_paused
 from controller.documents import removed, replaced
 from controller.errors import Conflict, NotFound, ObjectError, Unwritable
@@ -38,8 +39,6 @@ from controller.objects import Object, Ref, Status, generate_key
 from controller.schema import change_faults, read_object
 from controller.store import Event, check_expected
 from controller.watching import Watchers
-
-T = TypeVar("T")
 
 STATE_FOLDER: Final = ".pointsman"
 _SLICE_DOCUMENTS: Final = 20  # about 4 ms
@@ -204,7 +203,7 @@ class DirStore:
         """Does it, and takes the file as it is then."""
         path = os.path.join(self._folder, name)
         try:
-            await _aside(write, path)
+            await aside(write, path)
         except OSError as error:
             raise Unwritable(f"{name}: can't be written: {error.strerror}") from None
         for _ in range(_ATTEMPTS):
@@ -335,7 +334,7 @@ class DirStore:
                 record = {"file": min(self._places[ref]), "object": object_.document()}
             records["/".join(ref)] = record
         try:
-            await _aside(self._journal.write, records)
+            await aside(self._journal.write, records)
         except OSError as error:
             _log.error("state in %s can't be written: %s", self._state_folder, error.strerror)
 
@@ -352,15 +351,9 @@ def _writer_of(content: bytes) -> Callable[[str], None]:
     return lambda path: write_file(path, content)
 
 
-async def _aside(act: Callable[..., T], *arguments: object) -> T:
-    """Done in a thread, to its end, also if the caller is cancelled: half of a write would be known to nobody."""
-    doing = asyncio.get_running_loop().run_in_executor(None, lambda: act(*arguments))
-    return await asyncio.shield(doing)
-
-
 async def _content(path: str, stamp: Stamp) -> bytes:
     """A large file aside; reading a small one takes less than changing threads."""
-    return await _aside(_read_file, path) if stamp[2] > _LARGE_BYTES else _read_file(path)
+    return await aside(_read_file, path) if stamp[2] > _LARGE_BYTES else _read_file(path)
 
 
 def _read_file(path: str) -> bytes:

@@ -48,11 +48,11 @@ def _refuse(faults: Sequence[str]) -> int:
 
 async def _run(settings: Settings) -> int:
     from proxy.admin import Admin
+    from proxy.background import spawn
     from proxy.codec.edits import prepared
     from proxy.codec.fields import http2_request_kinds, http2_response_kinds, request_kinds, response_kinds
     from proxy.codec.h1.reader import HeadLimits
     from proxy.net.addresses import DestinationPolicy
-    from proxy.net.background import spawn
     from proxy.net.connections import Connections
     from proxy.net.descriptors import ADMIN_SPARES, Room, Spares, descriptors
     from proxy.net.downstream import H1Downstream

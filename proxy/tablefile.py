@@ -16,9 +16,9 @@ import logging
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from proxy.background import spawn
 from proxy.collector import collector_paused
 from proxy.filewatch import WRITER_SETTLE_S, FileWatch
-from proxy.net.background import spawn
 from proxy.routing.faults import TableError
 from proxy.routing.table import RoutingTable
 from proxy.tableload import SMALL_ROUTES, FileChanged, Stamp, read_table, stamp_of

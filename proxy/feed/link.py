@@ -26,6 +26,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
+from proxy.background import spawn
 from proxy.feed.messages import (
     HEARTBEAT_S,
     HEARTBEAT_TIMEOUT_S,
@@ -48,7 +49,6 @@ from proxy.feed.messages import (
 from proxy.feed.receiver import Receiver
 from proxy.feed.report import Reporter
 from proxy.feed.wire import WireError, encode, read_from_controller
-from proxy.net.background import spawn
 from proxy.tables import TableHolder
 
 RELEASE: Final = "0.1.0"

@@ -7,13 +7,13 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
+from proxy.background import spawn
 from proxy.config import ControllerSettings
 from proxy.feed.link import RELEASE, Controller, Link
 from proxy.feed.messages import Hello, Nack
 from proxy.feed.receiver import Receiver
 from proxy.feed.report import Reporter
 from proxy.feed.statefile import StateError, StateFile
-from proxy.net.background import spawn
 from proxy.routing.names import Workload
 from proxy.tables import TableHolder
 from proxy.telemetry.exposition import FeedState

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from proxy import errors
+from proxy.background import spawn
 from proxy.codec.events import NO_BODY, End, RequestHead
 from proxy.codec.fields import FieldKinds
 from proxy.codec.h1.reader import HeadLimits
 from proxy.codec.h1.request import RequestReader
 from proxy.codec.h1.writer import LAST_CHUNK, chunk, head_bytes
 from proxy.errors import ProtocolError
-from proxy.net.background import spawn
 
 _MAX_BODY: Final = 1 << 20
 _IDLE_S: Final = 60.0

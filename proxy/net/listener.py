@@ -19,7 +19,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, cast
 
-from proxy.net.background import spawn
+from proxy.background import spawn
 from proxy.net.descriptors import Room, Spares
 from proxy.routing.names import Endpoint
 

@@ -14,13 +14,13 @@ from math import inf
 from typing import Final
 
 from proxy import errors
+from proxy.background import spawn
 from proxy.codec.fields import FieldKinds
 from proxy.codec.h1.reader import HeadLimits
 from proxy.config import Timeouts
 from proxy.errors import Reason
 from proxy.exchange import Exchange
 from proxy.net.addresses import is_address
-from proxy.net.background import spawn
 from proxy.net.h2_upstream import H2Upstream, H2UpstreamStream
 from proxy.net.outbox import Outbox
 from proxy.net.targets import Address, Target, in_order, pick

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from proxy import errors
+from proxy.background import spawn
 from proxy.codec.fields import request_kinds
 from proxy.codec.h1.reader import HeadLimits
-from proxy.net.background import spawn
 from proxy.net.connections import Connections
 from proxy.net.pool import Pool
 from proxy.net.targets import Address
