@@ -147,7 +147,6 @@ class Settings:
     folder: str
     state_folder: str
     listen: Endpoint
-    is_open: bool  # no tokens: whoever reaches it may do everything
     tokens_file: str | None
     tls: Tls | None
     audit_file: str | None
@@ -166,21 +165,20 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     if faults:
         raise ConfigError(faults)
     folder, listen = values.one(SOURCE), values.one(LISTEN)
-    certificate, key = _optional(values, TLS_CERT), _optional(values, TLS_KEY)
+    certificate, key = values.optional(TLS_CERT), values.optional(TLS_KEY)
     allow = values.present(DESTINATION_ALLOW)
     if not allow and is_loopback(listen.host):
         allow = tuple(map(network, _LOOPBACK))
     return Settings(
         folder=folder,
-        state_folder=os.path.abspath(_optional(values, STATE_DIR) or os.path.join(folder, STATE_FOLDER)),
+        state_folder=os.path.abspath(values.optional(STATE_DIR) or os.path.join(folder, STATE_FOLDER)),
         listen=listen,
-        is_open=_optional(values, TOKENS_FILE) is None,
-        tokens_file=_optional(values, TOKENS_FILE),
+        tokens_file=values.optional(TOKENS_FILE),
         tls=Tls(certificate, key) if certificate is not None and key is not None else None,
-        audit_file=_optional(values, AUDIT_LOG),
+        audit_file=values.optional(AUDIT_LOG),
         quotas=Quotas(
-            next(iter(values.present(QUOTA_NAMESPACE)), None),
-            next(iter(values.present(QUOTA_OWNER)), None),
+            values.optional(QUOTA_NAMESPACE),
+            values.optional(QUOTA_OWNER),
             values.one(OWNER_LABEL),
         ),
         destination_allow=allow,
@@ -211,10 +209,6 @@ def help_text() -> str:
         "Exit codes: 0 asked to stop, 2 bad arguments or configuration (or another controller has the state folder),\n"
         "1 anything else.\n"
     )
-
-
-def _optional(values: Values, option: Option[str]) -> str | None:
-    return next(iter(values.present(option)), None)
 
 
 def _faults_together(values: Values) -> list[str]:

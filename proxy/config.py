@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import TypeVar
 
 from proxy import flags
-from proxy.options import Option, Values, asks_for_help, help_rows, markdown_rows, read_options
+from proxy.options import Values, asks_for_help, help_rows, markdown_rows, read_options
 from proxy.routing.decision import VERSIONS, Policy
 from proxy.routing.key import KeySettings
 from proxy.routing.names import Endpoint, Workload
@@ -131,14 +131,14 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     return Settings(
         listeners=_listeners(values),
         workload=values.one(flags.WORKLOAD),
-        table_file=_only(values, flags.TABLE),
+        table_file=values.optional(flags.TABLE),
         controller=_controller(values, environ),
         admin=values.one(flags.ADMIN),
         keys=key_settings(values),
         policy=policy(values),
         sandbox_failure_to_baseline=values.one(flags.ON_SANDBOX_FAILURE) == "baseline",
         destination_allow=values.present(flags.DESTINATION_ALLOW),
-        upstream_source=_only(values, flags.UPSTREAM_SOURCE),
+        upstream_source=values.optional(flags.UPSTREAM_SOURCE),
         appends_forwarded=values.one(flags.FORWARDED) == "append",
         baseline_version=VERSIONS[values.one(flags.BASELINE_PROTOCOL)],
         dns_servers=values.present(flags.DNS_SERVER),
@@ -194,20 +194,15 @@ def options_markdown() -> str:
     return markdown_rows(flags.OPTIONS)
 
 
-def _only(values: Values, option: Option[T]) -> T | None:
-    """The value of an option without a default."""
-    return next(iter(values.present(option)), None)
-
-
 def _controller(values: Values, environ: Mapping[str, str]) -> ControllerSettings | None:
-    url = _only(values, flags.CONTROLLER)
+    url = values.optional(flags.CONTROLLER)
     if url is None:
         return None
     return ControllerSettings(
         url=url,
-        token_file=_only(values, flags.TOKEN_FILE),
-        ca_file=_only(values, flags.CONTROLLER_CA),
-        state_dir=_only(values, flags.STATE_DIR),
+        token_file=values.optional(flags.TOKEN_FILE),
+        ca_file=values.optional(flags.CONTROLLER_CA),
+        state_dir=values.optional(flags.STATE_DIR),
         sync_timeout_s=values.one(flags.SYNC_TIMEOUT),
         proxy_id=_proxy_id(environ, values.present(flags.LISTEN)[0]),
     )

@@ -66,6 +66,10 @@ class Values:
         """The values without those that have faults."""
         return tuple(value for value in self.all(option) if value is not None)
 
+    def optional(self, option: Option[T]) -> T | None:
+        """The value of an option that may be left out and has no default."""
+        return next(iter(self.present(option)), None)
+
     def one(self, option: Option[T]) -> T:
         """The value of a required or defaulted option; only once there are no faults."""
         return cast(T, self._values[option.name][-1])

@@ -124,7 +124,7 @@ def _names(command: Command, said: Sequence[str]) -> list[str]:
     from pointsman.cli.flags import DEFAULT_NAMESPACE
 
     line, _ = read_line(command, said, os.environ)
-    namespace = next(iter(line.values.present(NAMESPACE)), DEFAULT_NAMESPACE)
+    namespace = line.values.optional(NAMESPACE) or DEFAULT_NAMESPACE
     return sorted(name for found, name in _objects(command, said) if found == namespace)
 
 

@@ -37,7 +37,7 @@ class Call:
 
     @property
     def namespace(self) -> str:
-        return next(iter(self.values.present(NAMESPACE)), DEFAULT_NAMESPACE)
+        return self.values.optional(NAMESPACE) or DEFAULT_NAMESPACE
 
     @property
     def is_namespace_said(self) -> bool:
@@ -79,8 +79,8 @@ def run(command: Command, argv: Sequence[str]) -> int:
 def connected(values: Values) -> Client:
     return Client(
         values.one(CONTROLLER),
-        token_file=next(iter(values.present(TOKEN_FILE)), None),
-        ca_file=next(iter(values.present(CONTROLLER_CA)), None),
+        token_file=values.optional(TOKEN_FILE),
+        ca_file=values.optional(CONTROLLER_CA),
     )
 
 
