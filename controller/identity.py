@@ -13,7 +13,7 @@ from hashlib import blake2b
 from json import dumps
 from uuid import uuid4
 
-from controller.objects import Object, RouteGroup, Sandbox, Status
+from controller.objects import Metadata, Object, RouteGroup, Sandbox, Status
 
 
 def completed(object_: Object, before: Object | None, now: datetime, generate_key: Callable[[], str]) -> Object:
@@ -26,7 +26,7 @@ def completed(object_: Object, before: Object | None, now: datetime, generate_ke
         before = None
     if key is None:
         key = before.spec.routing_key if before is not None else None
-        object_ = _with_key(object_, key or generate_key())
+        object_ = with_key(object_, key or generate_key())
     given = object_.metadata
     generation = 1
     status = Status()
@@ -47,6 +47,16 @@ def completed(object_: Object, before: Object | None, now: datetime, generate_ke
     return _with(object_, replace(metadata, resource_version=_version(complete)), status)
 
 
+def with_metadata(object_: Object, metadata: Metadata) -> Object:
+    return _with(object_, metadata, object_.status)
+
+
+def with_key(object_: Object, key: str | None) -> Object:
+    if isinstance(object_, Sandbox):
+        return Sandbox(object_.metadata, replace(object_.spec, routing_key=key), object_.status)
+    return RouteGroup(object_.metadata, replace(object_.spec, routing_key=key), object_.status)
+
+
 def with_status(object_: Object, status: Status) -> Object:
     return _with(object_, object_.metadata, status)
 
@@ -62,11 +72,5 @@ def _version(object_: Object) -> str:
     return blake2b(dumps(content, sort_keys=True).encode(), digest_size=10).hexdigest()
 
 
-def _with_key(object_: Object, key: str) -> Object:
-    if isinstance(object_, Sandbox):
-        return Sandbox(object_.metadata, replace(object_.spec, routing_key=key), object_.status)
-    return RouteGroup(object_.metadata, replace(object_.spec, routing_key=key), object_.status)
-
-
-def _with(object_: Object, metadata: object, status: Status) -> Object:
-    return replace(object_, metadata=metadata, status=status)  # type: ignore[arg-type]
+def _with(object_: Object, metadata: Metadata, status: Status) -> Object:
+    return replace(object_, metadata=metadata, status=status)

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Final
 
 from controller.errors import Conflict, Deleting, NotFound, ObjectError, OverQuota
-from controller.identity import completed
-from controller.objects import Metadata, Object, Ref, RouteGroup, Sandbox, generate_key
+from controller.identity import completed, with_key, with_metadata
+from controller.objects import Object, Ref, generate_key
 from controller.quotas import Quotas
 from controller.schema import change_faults
 from controller.store import NONE_YET, Store, check_expected
@@ -75,7 +75,7 @@ class Writer:
                 if before.metadata.deletion_timestamp is not None:
                     return before
                 check_expected(ref, before, expected)
-                going = _with_metadata(before, replace(before.metadata, deletion_timestamp=self._clock()))
+                going = with_metadata(before, replace(before.metadata, deletion_timestamp=self._clock()))
                 if is_dry:
                     return going
                 try:
@@ -97,9 +97,7 @@ class Writer:
         metadata = found.metadata
         if before is None:
             metadata = replace(metadata, uid=None, resource_version=None)
-        if isinstance(found, Sandbox):
-            return Sandbox(metadata, replace(found.spec, routing_key=key), found.status)
-        return RouteGroup(metadata, replace(found.spec, routing_key=key), found.status)
+        return with_key(with_metadata(found, metadata), key)
 
 
 def _writable(object_: Object, before: Object | None) -> Object:
@@ -112,10 +110,4 @@ def _writable(object_: Object, before: Object | None) -> Object:
         deletion_timestamp=None,
         finalizers=kept.finalizers if kept is not None else (),
     )
-    return _with_metadata(object_, metadata)
-
-
-def _with_metadata(object_: Object, metadata: Metadata) -> Object:
-    if isinstance(object_, Sandbox):
-        return replace(object_, metadata=metadata)
-    return replace(object_, metadata=metadata)
+    return with_metadata(object_, metadata)

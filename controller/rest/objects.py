@@ -11,7 +11,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -19,6 +18,7 @@ from aiohttp import web
 
 from controller.access import WRITE
 from controller.errors import Conflict, Deleting, Exists, NotFound, ObjectError, OverQuota, StoreError, Unwritable
+from controller.identity import with_status
 from controller.objects import API_VERSION, Object, Ref, RouteGroup, Sandbox
 from controller.rest.bodies import document_of, dry_run, known_query
 from controller.rest.operations import Answer, Operation, Parameter
@@ -122,9 +122,7 @@ def document(request: web.Request, object_: Object) -> dict[str, object]:
     """The object with the newest status that there is: the store has it a little later."""
     status = services(request).engine.status(object_.ref)
     if status is not None and status != object_.status:
-        if isinstance(object_, Sandbox):
-            return replace(object_, status=status).document()
-        return replace(object_, status=status).document()
+        return with_status(object_, status).document()
     return object_.document()
 
 
