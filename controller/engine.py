@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Final
 
-from controller.background import aside
+from controller.background import Pauses, aside
 from controller.changes import Changes
 from controller.collector import collector_paused
 from controller.compile import Compilation, Compiler, Settings
@@ -166,19 +166,18 @@ class Engine:
         self._news.set()
 
     async def _follow(self) -> None:
-        pause_s = _RETRY_S[0]
+        pauses = Pauses(*_RETRY_S)
         while True:
             try:
                 async for event in self._store.watch():
                     await self._take(event)
-                    pause_s = _RETRY_S[0]
+                    pauses.reset()
                 problem = "its events ended"
             except (StoreError, OSError) as error:
                 problem = str(error)
             self.counts.store_failures += 1
             _log.error("the store can't be followed, trying again: %s", problem)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _RETRY_S[1])
+            await pauses.wait()
 
     async def _take(self, event: Event) -> None:
         if isinstance(event, Snapshot):
@@ -278,7 +277,7 @@ class Engine:
         records: dict[str, object | None] = {
             key: record.document() if record is not None else None for key, record in memory.items()
         }
-        pause_s = _RETRY_S[0]
+        pauses = Pauses(*_RETRY_S)
         while True:
             try:
                 await aside(self._journal.write, records)
@@ -293,11 +292,10 @@ class Engine:
                     _log.info("the state is written again")
                 self.fault = None
                 return
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _RETRY_S[1])
+            await pauses.wait()
 
     async def _keep_statuses(self) -> None:
-        pause_s = _RETRY_S[0]
+        pauses = Pauses(*_RETRY_S)
         while True:
             await self._status_news.wait()
             self._status_news.clear()
@@ -305,13 +303,12 @@ class Engine:
                 due = {ref: self._statuses.pop(ref) for ref in list(self._statuses)[:_STATUS_SLICE]}
                 try:
                     await self._store.put_statuses(due)
-                    pause_s = _RETRY_S[0]
+                    pauses.reset()
                 except (StoreError, OSError) as error:
                     self.counts.store_failures += 1
                     _log.error("statuses can't be kept, trying again: %s", error)
                     self._statuses = {**due, **self._statuses}  # a later one is not undone
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, _RETRY_S[1])
+                    await pauses.wait()
 
 
 def _remembered(journal: Journal) -> dict[str, KeyMemory]:

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from controller.audit import Audit
-from controller.background import spawn
+from controller.background import Pauses, spawn
 from controller.engine import Engine
 from controller.errors import Conflict, NotFound, StoreError
 from controller.objects import Object, Ref
@@ -45,18 +45,6 @@ class Proxies(Protocol):
 
     async def until_changed(self) -> None:
         """Returns after the next answer of one of them."""
-
-
-class Nobody:
-    """No proxies."""
-
-    position = 0
-
-    def have(self, position: int) -> bool:
-        return True
-
-    async def until_changed(self) -> None:
-        await asyncio.Event().wait()
 
 
 class Lifecycle:
@@ -163,7 +151,7 @@ class Lifecycle:
                     await self._proxies.until_changed()
 
     async def _remove(self, ref: Ref) -> None:
-        pause_s = 0.1
+        pauses = Pauses(0.1, _RETRY_S)
         while True:
             try:
                 present = await self._store.get(ref)
@@ -175,7 +163,6 @@ class Lifecycle:
             except NotFound:
                 return
             except (StoreError, OSError) as error:
-                if not isinstance(error, Conflict) or pause_s > 1:
+                if not isinstance(error, Conflict) or pauses.next_s > 1:
                     _log.error("%s is deleted and can't be removed, trying again: %s", ref, error)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _RETRY_S)
+            await pauses.wait()

@@ -16,7 +16,6 @@ Schema = Mapping[str, object]
 
 _TEXT: Final[Schema] = {"type": "string"}
 _WHOLE: Final[Schema] = {"type": "integer"}
-_FLAG: Final[Schema] = {"type": "boolean"}
 _TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 _PORT: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 65535}
 _TEXTS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}

@@ -17,7 +17,7 @@ from controller.dirstore import DirStore
 from controller.engine import Engine
 from controller.errors import Unwritable
 from controller.journal import Journal
-from controller.lifecycle import Lifecycle, Nobody, Proxies
+from controller.lifecycle import Lifecycle, Proxies
 from controller.objects import Object, Ref, Ttl
 from controller.quotas import Quotas
 from controller.writing import Writer
@@ -25,6 +25,18 @@ from tests.support.folder import names, ref, run, until, write
 from tests.support.objects import HOUR, NOON, sandbox
 
 SECOND = timedelta(seconds=1)
+
+
+class Nobody:
+    """No proxies."""
+
+    position = 0
+
+    def have(self, position: int) -> bool:
+        return True
+
+    async def until_changed(self) -> None:
+        await asyncio.Event().wait()
 
 
 class Clock:
