@@ -11,63 +11,40 @@ work, four times a second. The proxy's watch (`proxy.filewatch`) is for one file
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 from collections.abc import Callable
 from typing import Final
 
 from proxy import inotify
+from proxy.inotify import CLOSE_SETTLE_S, RENAME_SETTLE_S, WRITER_SETTLE_S
 
 SWEEP_S: Final = 5.0
 POLL_S: Final = 0.25
 
-RENAME_SETTLE_S: Final = 0.0  # whoever renames has finished writing
-CLOSE_SETTLE_S: Final = 0.02  # a writer has finished; but some open a file again for every piece
 GONE_SETTLE_S: Final = 0.2  # editors move a file away before they write it anew
-WRITER_SETTLE_S: Final = 1.0  # somebody may be in the middle of writing
-POLL_SETTLE_S: Final = 0.25  # the same, where no event will say that the writer has finished
-
-_log = logging.getLogger(__name__)
 
 
-class FolderWatch:
+class FolderWatch(inotify.Watch):
     """Hints from `start` to `close`; nothing is missed from the moment it is made."""
 
     def __init__(self, folder: str, on_hint: Callable[[str | None, float], None], *, use_inotify: bool = True) -> None:
+        super().__init__(folder, sweep_s=SWEEP_S, poll_s=POLL_S, use_inotify=use_inotify)
         self._folder: Final = folder
         self._on_hint: Final = on_hint
-        self._loop: Final = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._inotify: inotify.Inotify | None = None
-        if use_inotify:
-            try:
-                self._inotify = inotify.Inotify()
-                self._inotify.watch([folder])
-            except (OSError, AttributeError) as error:  # AttributeError: a C library without inotify
-                _log.warning("no inotify (%s): looking at %s every %d ms", error, folder, POLL_S * 1000)
+        self._watch_folder()
 
     def start(self) -> None:
-        if self._inotify is not None:
-            self._loop.add_reader(self._inotify.fd, self._on_events)
+        super().start()
         self._set_timer()
 
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+    def _watch_folder(self) -> None:
         if self._inotify is not None:
-            self._loop.remove_reader(self._inotify.fd)
-            self._inotify.close()
-            self._inotify = None
-
-    def _set_timer(self) -> None:
-        self._timer = self._loop.call_later(POLL_S if self._inotify is None else SWEEP_S, self._sweep)
+            self._inotify.watch([self._folder])
 
     def _sweep(self) -> None:
         self._set_timer()
-        if self._inotify is not None:
-            self._inotify.watch([self._folder])  # another folder may stand there now
-        self._on_hint(None, POLL_SETTLE_S if self._inotify is None else WRITER_SETTLE_S)
+        self._watch_folder()  # another folder may stand there now
+        self._on_hint(None, self._sweep_settle_s)
 
     def _on_events(self) -> None:
         assert self._inotify is not None

@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Final
 
-from controller.folderwatch import WRITER_SETTLE_S, FolderWatch
+from controller.folderwatch import FolderWatch
 from controller.objectfile import ObjectFile, Stamp
+from proxy.inotify import WRITER_SETTLE_S
 
 _ENDINGS: Final = (".yaml", ".yml", ".json")
 

@@ -14,66 +14,41 @@ third of a second, since nothing says that its writer has finished.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from proxy import inotify
+from proxy.inotify import CLOSE_SETTLE_S, RENAME_SETTLE_S, WRITER_SETTLE_S
 
 SWEEP_S: Final = 1.0
 POLL_S: Final = 0.05
 
-# How long the file must stand still, by what was noticed, before it counts as whole.
-RENAME_SETTLE_S: Final = 0.0  # whoever renames has finished writing
-CLOSE_SETTLE_S: Final = 0.02  # a writer has finished; but some open a file again for every piece
-WRITER_SETTLE_S: Final = 1.0  # somebody may be in the middle of writing
-POLL_SETTLE_S: Final = 0.25  # the same, where no event will say that the writer has finished
-
-_log = logging.getLogger(__name__)
-
 _MAX_SYMLINKS: Final = 40  # as Linux: path_resolution(7)
 
 
-class FileWatch:
+class FileWatch(inotify.Watch):
     """Calls `on_hint(settle_s)` whenever the file may have changed, and every `SWEEP_S` in any case.
 
     Nothing is missed from the moment it is made; hints come once it is started.
     """
 
     def __init__(self, path: str, on_hint: Callable[[float], None], *, use_inotify: bool = True) -> None:
+        super().__init__(path, sweep_s=SWEEP_S, poll_s=POLL_S, use_inotify=use_inotify)
         self._path: Final = os.path.abspath(path)
         self._on_hint: Final = on_hint
-        self._loop: Final = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
         self._places: list[_Place] = []
-        self._inotify: inotify.Inotify | None = None
-        if use_inotify:
-            try:
-                self._inotify = inotify.Inotify()
-            except (OSError, AttributeError) as error:  # AttributeError: a C library without inotify
-                _log.warning("no inotify (%s): looking at %s every %d ms", error, path, POLL_S * 1000)
         self._watch_places()
 
     def start(self) -> None:
-        if self._inotify is not None:
-            self._loop.add_reader(self._inotify.fd, self._on_events)
+        super().start()
         self._sweep()
 
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._inotify is not None:
-            self._loop.remove_reader(self._inotify.fd)
-            self._inotify.close()
-            self._inotify = None
-
     def _sweep(self) -> None:
-        self._timer = self._loop.call_later(POLL_S if self._inotify is None else SWEEP_S, self._sweep)
+        self._set_timer()
         self._watch_places()
-        self._on_hint(POLL_SETTLE_S if self._inotify is None else WRITER_SETTLE_S)
+        self._on_hint(self._sweep_settle_s)
 
     def _on_events(self) -> None:
         assert self._inotify is not None

@@ -18,7 +18,8 @@ from typing import Final, Protocol
 
 from proxy.background import spawn
 from proxy.collector import collector_paused
-from proxy.filewatch import WRITER_SETTLE_S, FileWatch
+from proxy.filewatch import FileWatch
+from proxy.inotify import WRITER_SETTLE_S
 from proxy.routing.faults import TableError
 from proxy.routing.table import RoutingTable
 from proxy.tableload import SMALL_ROUTES, FileChanged, Stamp, read_table, stamp_of

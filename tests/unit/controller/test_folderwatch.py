@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from controller import folderwatch
-from controller.folderwatch import CLOSE_SETTLE_S, GONE_SETTLE_S, RENAME_SETTLE_S, WRITER_SETTLE_S, FolderWatch
+from controller.folderwatch import GONE_SETTLE_S, FolderWatch
+from proxy.inotify import CLOSE_SETTLE_S, RENAME_SETTLE_S, WRITER_SETTLE_S
 from tests.support.folder import run, until
 
 Hints = list[tuple[str | None, float]]

@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from proxy.filewatch import (
-    CLOSE_SETTLE_S,
-    POLL_SETTLE_S,
-    RENAME_SETTLE_S,
-    WRITER_SETTLE_S,
-    FileWatch,
-)
+from proxy.filewatch import FileWatch
+from proxy.inotify import CLOSE_SETTLE_S, POLL_SETTLE_S, RENAME_SETTLE_S, WRITER_SETTLE_S
 
 
 def hints(path: Path, change: Callable[[], object], *, use_inotify: bool = True) -> list[float]:
