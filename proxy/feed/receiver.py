@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from proxy.collector import keep_from_collector
@@ -35,7 +35,7 @@ from proxy.feed.slice import Slice, Update
 from proxy.routing.faults import TableError, excerpt
 from proxy.routing.gone import NOTHING_GONE, GoneMemory
 from proxy.routing.names import Workload
-from proxy.routing.table import KIND
+from proxy.routing.table import KIND, Route
 from proxy.routing.view import KnownRoute
 from proxy.routing.wire import PartReader
 from proxy.tables import TableHolder
@@ -263,18 +263,18 @@ class _Coming:
         self._next_part += 1
         return (message.nonce, message.position, message.version, message.part) == expected
 
-    def _own(self, value: object, path: str) -> bytes:
-        """The key of a route that has faults.
+    def _routes(self, values: Sequence[object]) -> Iterator[tuple[str, bytes, Route | None, tuple[str, ...]]]:
+        """Path, key, and the route, or the faults of one that can't be read.
 
-        Raises: TableError if it can't be told whose it is.
+        Raises: TableError for one that is not ours, or of which it can't be told whose it is.
         """
-        key, workload = self._reader.whose(value, path)
-        if workload != self._workload:
-            raise TableError([self._foreign(path, workload)])
-        return key
-
-    def _foreign(self, path: str, workload: Workload) -> str:
-        return f"{path}.baseline: must be {self._workload}, is {workload}"
+        for index, value in enumerate(values):
+            path = f"routes[{index}]"
+            route, faults = self._reader.route(value, path)
+            key, workload = (route.key, route.baseline) if route is not None else self._reader.whose(value, path)
+            if workload != self._workload:
+                raise TableError([f"{path}.baseline: must be {self._workload}, is {workload}"])
+            yield path, key, route, tuple(faults)
 
     def _gone_routes(self, values: object, path: str) -> list[bytes]:
         if type(values) is not list:
@@ -314,17 +314,12 @@ class _ComingSlice(_Coming):
     def _read_routes(self, values: object) -> None:
         if type(values) is not list:
             raise TableError([f"routes: must be a list ([] for none), is {excerpt(values)}"])
-        for index, value in enumerate(values):
-            path = f"routes[{index}]"
-            route, faults = self._reader.route(value, path)
-            if route is not None and route.baseline != self._workload:
-                raise TableError([self._foreign(path, route.baseline)])
-            key = self._own(value, path) if route is None else route.key
+        for path, key, route, faults in self._routes(values):
             if key in self.slice.known:
                 raise TableError([f"{path}: {excerpt(key.decode())} has a route already"])
             before = self._before.get(key)
             if route is None:
-                self.slice.refuse_route(key, tuple(faults), before)
+                self.slice.refuse_route(key, faults, before)
             else:
                 self.slice.add_route(key, route, before)
 
@@ -354,15 +349,11 @@ class _ComingUpdate(_Coming):
         update.removed_routes += keys(message.removed_routes, "removedRoutes")
         update.gone_routes += self._gone_routes(list(message.gone_routes), "goneRoutes")
         update.not_gone_routes += keys(message.not_gone_routes, "notGoneRoutes")
-        for index, value in enumerate(message.routes):
-            path = f"routes[{index}]"
-            route, faults = reader.route(value, path)
-            if route is not None and route.baseline != self._workload:
-                raise TableError([self._foreign(path, route.baseline)])
+        for _, key, route, faults in self._routes(message.routes):
             if route is not None:
-                update.routes[route.key] = route
+                update.routes[key] = route
             else:
-                update.refused[self._own(value, path)] = tuple(faults)
+                update.refused[key] = faults
         self._check_size()
 
     def _check_size(self) -> None:
