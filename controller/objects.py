@@ -403,7 +403,8 @@ class RouteGroup:
 
 
 Object = Sandbox | RouteGroup
-KINDS: Final = ("Sandbox", "RouteGroup")
+PLURALS: Final = {"Sandbox": "sandboxes", "RouteGroup": "routegroups"}  # in paths of the API
+KINDS: Final = tuple(PLURALS)
 
 
 def expiry(object_: Object, updated_at: datetime | None) -> datetime | None:

@@ -18,10 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.routing.gone import GONE_S
 from proxy.routing.key import DEFAULT_NAMES, NO_READING, KeyReader, KeyReading, KeySettings
 from proxy.routing.names import Workload, is_routing_key
 
-GONE_S: Final = 3600.0  # SPEC 4: how long a deleted key is known
 _MAX_GONE: Final = 100_000
 
 HeaderValue = str | bytes | Sequence[str] | Sequence[bytes]

@@ -19,7 +19,7 @@ from aiohttp import web
 from controller.access import WRITE
 from controller.errors import Conflict, Deleting, Exists, NotFound, ObjectError, OverQuota, StoreError, Unwritable
 from controller.identity import with_status
-from controller.objects import API_VERSION, Object, Ref, RouteGroup, Sandbox
+from controller.objects import API_VERSION, PLURALS, Object, Ref, RouteGroup, Sandbox
 from controller.rest.bodies import document_of, dry_run, known_query
 from controller.rest.operations import Answer, Operation, Parameter
 from controller.rest.problems import Problem
@@ -27,7 +27,6 @@ from controller.rest.services import sees, services, set_changed, synced_engine
 from controller.schema import read_object
 from controller.store import NONE_YET
 
-PLURALS: Final = {"Sandbox": "sandboxes", "RouteGroup": "routegroups"}
 _IN_FORCE_S: Final = 2.0
 _PIECE: Final = 100  # objects of a list that are written at once: about 5 ms
 

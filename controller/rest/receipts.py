@@ -7,7 +7,7 @@ belong to the time before, so that `verify` since now is not troubled by them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,13 +18,13 @@ from aiohttp import web
 
 from controller.engine import Engine
 from controller.errors import NotFound
-from controller.feed.hub import Hub
+from controller.feed.hub import Hub, Lost
 from controller.feed.progress import Progress
 from controller.feed.subscription import Subscription
 from controller.feed.traffic import KEPT, Answered, Gap
-from controller.objects import Ref
+from controller.objects import PLURALS, Ref
 from controller.rest.bodies import known_query
-from controller.rest.objects import PLURALS, document, found_object, ref_of
+from controller.rest.objects import document, found_object, ref_of
 from controller.rest.operations import Answer, Operation, Parameter
 from controller.rest.problems import Problem
 from controller.rest.services import sees, services, synced_engine
@@ -255,37 +255,29 @@ def _verdict(
 async def _proxies(request: web.Request) -> web.StreamResponse:
     known_query(request)
     hub = services(request).hub
-    items = [_attached(each, hub) for each in hub.attached() if sees(request, each.workload.namespace)]
-    items += [
-        {
-            "id": each.id,
-            "workload": str(each.workload),
-            "isConnected": False,
-            "since": timestamp(each.at),
-            "release": each.release,
-            "tableVersion": each.version,
-            "position": each.position,
-            "isCurrent": False,
-            "faults": [],
-        }
-        for each in hub.lost()
+    items = [
+        _proxy(each, each.since, is_current=each.knows(hub.position), faults=each.faults)
+        for each in hub.attached()
         if sees(request, each.workload.namespace)
     ]
+    items += [_proxy(each, each.at) for each in hub.lost() if sees(request, each.workload.namespace)]
     items.sort(key=lambda item: (str(item["workload"]), str(item["id"])))
     return web.json_response({"version": hub.version, "position": hub.position, "items": items})
 
 
-def _attached(each: Subscription, hub: Hub) -> dict[str, object]:
+def _proxy(
+    each: Subscription | Lost, since: datetime, *, is_current: bool = False, faults: Sequence[str] = ()
+) -> dict[str, object]:
     return {
         "id": each.id,
         "workload": str(each.workload),
-        "isConnected": True,
-        "since": timestamp(each.since),
+        "isConnected": isinstance(each, Subscription),
+        "since": timestamp(since),
         "release": each.release,
         "tableVersion": each.version,
         "position": each.position,
-        "isCurrent": each.knows(hub.position),
-        "faults": list(each.faults),
+        "isCurrent": is_current,
+        "faults": list(faults),
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from controller.objects import PLURALS
 from pointsman.client import path_of
 
-PLURALS: Final = {"Sandbox": "sandboxes", "RouteGroup": "routegroups"}
 KINDS: Final = {"sandbox": "Sandbox", "routegroup": "RouteGroup"}
 
 Document = Mapping[str, object]
