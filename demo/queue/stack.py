@@ -6,10 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from typing import Final
 
+from demo.client import probe
 from demo.ports import HOST, held_ports
 from demo.processes import DemoError, Processes, clean_environ
 
@@ -97,8 +97,4 @@ class QueueStack:
         return "Server is ready" in self._processes.end_of_log("nats-server")
 
     def _is_controller_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.controller}/readyz", timeout=5) as response:
-                return int(response.status) == 200
-        except OSError:
-            return False
+        return probe(self.controller.removeprefix("http://"), "/readyz") == 200

@@ -11,6 +11,7 @@ from random import Random
 
 from tests.soak.asking import Asking
 from tests.soak.judge import Judge
+from tests.soak.misbehaving import misbehave
 from tests.soak.peer import Peer
 
 _GARBAGE = (
@@ -47,16 +48,7 @@ class BadClient:
             self._chunk_garbage,
             self._flood,
         ]
-        while not stop.is_set():
-            way = self._rng.choice(ways)
-            self._judge.asked[f"bad: {way.__name__.strip('_').replace('_', ' ')}"] += 1
-            try:
-                await way()
-            except TimeoutError:
-                self._judge.violation(f"a bad client hangs: {way.__name__}")
-            except OSError as error:
-                self._judge.violation(f"the proxy does not accept: {error!r}")
-            await asyncio.sleep(self._rng.uniform(0, 2 * pause_s))
+        await misbehave(ways, stop, pause_s, self._judge, self._rng)
 
     async def _slow_head(self) -> None:
         """A byte now and then, until it is sent away or weary."""

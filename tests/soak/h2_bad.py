@@ -26,6 +26,7 @@ from tests.soak.h2_side import (
     frame,
 )
 from tests.soak.judge import Judge
+from tests.soak.misbehaving import misbehave
 from tests.soak.model import Wish
 from tests.soak.peer import Got, Peer
 
@@ -69,16 +70,7 @@ class H2BadClient:
             self._breaks_rules,
             self._flood,
         ]
-        while not stop.is_set():
-            way = self._rng.choice(ways)
-            self._judge.asked[f"bad: h2 {way.__name__.strip('_').replace('_', ' ')}"] += 1
-            try:
-                await way()
-            except TimeoutError:
-                self._judge.violation(f"a bad client hangs: {way.__name__}")
-            except OSError as error:
-                self._judge.violation(f"the proxy does not accept: {error!r}")
-            await asyncio.sleep(self._rng.uniform(0, 2 * pause_s))
+        await misbehave(ways, stop, pause_s, self._judge, self._rng, "h2 ")
 
     # --- one stream among good ones ---
 
