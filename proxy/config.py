@@ -12,7 +12,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import TypeVar
 
 from proxy import flags
 from proxy.options import Values, asks_for_help, help_rows, markdown_rows, read_options
@@ -21,8 +20,6 @@ from proxy.routing.key import KeySettings
 from proxy.routing.names import Endpoint, Workload
 
 __all__ = ["ConfigError", "Settings", "asks_for_help", "help_text", "options_markdown", "parse"]
-
-T = TypeVar("T")
 
 
 class ConfigError(Exception):
