@@ -76,9 +76,6 @@ class Hub:
         self._book: Final = Book(salt, self._reserved)
         self._is_filled = False
         self._attached: Final[dict[Name, Subscription]] = {}
-        self._wakes: Final[dict[Name, Callable[[], None]]] = {}
-        # What is to be said beside tables, by what it is about: a newer word takes the place of an older one.
-        self._outboxes: Final[dict[Name, dict[str, str]]] = {}
         self._lost: Final[dict[Name, Lost]] = {}
         # Other processes that said to be one that is attached, by their boot: two that were given one id, which push
         # each other out for ever.
@@ -133,8 +130,8 @@ class Hub:
         return position
 
     def _tell(self) -> None:
-        for wake in self._wakes.values():
-            wake()
+        for each in self._attached.values():
+            each.wake()
         self._news()
 
     def _news(self) -> None:
@@ -167,18 +164,14 @@ class Hub:
             self._go_above(hello.position)
         name = workload, hello.id
         if (before := self._attached.get(name)) is not None:
-            wake_before = self._wakes[name]
             self._leave(before, "another connection took its place")
             if before.boot != hello.boot and len(self._rivals) < _MAX_RIVALS:
                 self._rivals[workload, before.id, before.boot] = self._clock()
-            wake_before()
+            before.wake()
         self._lost.pop(name, None)
         self._rivals.pop((workload, hello.id, hello.boot), None)
         self._traffic.found(workload, hello.id, hello.boot, self._now_s)
-        subscription = Subscription(hello, workload, self._book, self._clock())
-        self._attached[name] = subscription
-        self._wakes[name] = wake
-        self._outboxes[name] = {}
+        self._attached[name] = subscription = Subscription(hello, workload, self._book, self._clock(), wake)
         if self._roll is not None:
             self._roll.enrol(_enrolled(subscription))
         self._news()
@@ -234,7 +227,7 @@ class Hub:
 
     def _remove(self, subscription: Subscription) -> None:
         name = _name(subscription)
-        del self._attached[name], self._wakes[name], self._outboxes[name]
+        del self._attached[name]
         for token in self._reports:
             self._answered(token, name)
 
@@ -256,9 +249,8 @@ class Hub:
         """Texts to send to it now, in order."""
         if not self.is_attached(subscription):
             return []
-        outbox = self._outboxes[_name(subscription)]
-        texts = list(outbox.values())
-        outbox.clear()
+        texts = list(subscription.outbox.values())
+        subscription.outbox.clear()
         return texts + subscription.due(self._book) if self._is_filled else texts
 
     def take(self, subscription: Subscription, message: Ack | Nack) -> None:
@@ -275,7 +267,7 @@ class Hub:
         self._traffic.take(subscription.id, subscription.boot, subscription.workload, message, self._now_s)
         if not self.is_attached(subscription):
             return
-        self._outboxes[_name(subscription)]["counted"] = encode(Counted(message.seq))
+        subscription.outbox["counted"] = encode(Counted(message.seq))
         if message.reply is not None:
             self._answered(message.reply, _name(subscription))
             self._news()
@@ -298,7 +290,7 @@ class Hub:
         finally:
             silent = self._reports.pop(token)
             for name in silent:
-                self._outboxes[name].pop(token, None)  # one that does not read is not asked twice
+                self._attached[name].outbox.pop(token, None)  # one that does not read is not asked twice
         return {id_ for _, id_ in silent}
 
     def _ask(self, token: str, text: str, workloads: Collection[Workload], asked: set[Subscription]) -> bool:
@@ -308,8 +300,8 @@ class Hub:
             if name[0] in workloads and subscription not in asked:
                 asked.add(subscription)
                 self._reports[token].add(name)
-                self._outboxes[name][token] = text
-                self._wakes[name]()
+                subscription.outbox[token] = text
+                subscription.wake()
         return len(asked) > count
 
     def _answered(self, token: str, name: Name) -> None:

@@ -5,7 +5,7 @@ At most one answer is awaited at a time: what changes meanwhile is one change mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -24,22 +24,30 @@ class Subscription:
         "boot",
         "faults",
         "id",
+        "outbox",
         "ports",
         "position",
         "refused_routes",
         "release",
         "since",
         "version",
+        "wake",
         "workload",
     )
 
-    def __init__(self, hello: Hello, workload: Workload, book: Book, now: datetime) -> None:
+    def __init__(
+        self, hello: Hello, workload: Workload, book: Book, now: datetime, wake: Callable[[], None] = lambda: None
+    ) -> None:
+        """`wake` is called when there may be something to send."""
         self.id: Final = hello.id
         self.boot: Final = hello.boot
         self.workload: Final = workload
         self.ports: Final = hello.ports
         self.release: Final = hello.release
         self.since: Final = now
+        self.wake: Final = wake
+        # What is to be said beside tables, by what it is about: a newer word takes the place of an older one.
+        self.outbox: Final[dict[str, str]] = {}
         self.position: int | None = None  # of the table that it has in force, as far as we know
         self.version: str | None = None
         self.faults: tuple[str, ...] = ()  # of what it refused last
