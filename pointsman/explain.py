@@ -31,7 +31,7 @@ _NAMED: Final = 5  # workloads in a hint
 _JSON: Final = Option("json", "", switch, "print JSON", default="off")
 _OPTIONS: Final[tuple[Option[object], ...]] = (
     replace(flags.TABLE, text="routing table, YAML or JSON", required=True),
-    flags.WORKLOAD,
+    replace(flags.WORKLOAD, required=True),
     PORT,
     HEADER,
     _JSON,

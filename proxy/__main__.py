@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy import errors
-from proxy.config import ConfigError, ListenerSettings, Settings, asks_for_help, help_text, parse
+from proxy.config import ConfigError, Settings, asks_for_help, help_text, parse
 from proxy.routing.names import Endpoint
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def _refuse(faults: Sequence[str]) -> int:
 async def _run(settings: Settings) -> int:
     from proxy.admin import Admin
     from proxy.background import spawn
-    from proxy.codec.edits import prepared
     from proxy.codec.fields import http2_request_kinds, http2_response_kinds, request_kinds, response_kinds
     from proxy.codec.h1.reader import HeadLimits
+    from proxy.modes import Mode, RouterMode, SidecarMode
     from proxy.net.addresses import DestinationPolicy
     from proxy.net.connections import Connections
     from proxy.net.descriptors import ADMIN_SPARES, Room, Spares, descriptors
@@ -60,7 +60,7 @@ async def _run(settings: Settings) -> int:
     from proxy.net.listener import Listener, ListenError, bind, stop_all
     from proxy.net.pool import Network, Pool
     from proxy.net.resolver import Resolver
-    from proxy.routing.decision import Decider
+    from proxy.routertables import RouterTables
     from proxy.routing.key import KeyReader
     from proxy.routing.wire import TableError
     from proxy.sides import Port
@@ -74,22 +74,30 @@ async def _run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
+    mode: Mode
     feed: Feed | None = None
+    sidecar = settings.sidecar
     if settings.controller is not None:
+        assert sidecar is not None
         from proxy.feed import source  # only here: a WebSocket library is 6 MB and 20 ms
 
-        tables = TableHolder(settings.workload, source=settings.controller.url)
-        ports = [each.workload_port for each in settings.listeners]
-        feed = source.Feed(settings.controller, settings.workload, ports, tables)
+        holder = TableHolder(sidecar.workload, source=settings.controller.url)
+        ports = [port.number for port in sidecar.ports]
+        feed = source.Feed(settings.controller, sidecar.workload, ports, holder)
+        mode = SidecarMode(sidecar, settings.policy, holder, feed.traffic)
         await feed.restore()
     else:
         assert settings.table_file is not None
-        tables = TableHolder(settings.workload, source=settings.table_file)
-        table_file = TableFile(settings.table_file, tables)
+        if sidecar is not None:
+            mode = SidecarMode(sidecar, settings.policy, TableHolder(sidecar.workload, settings.table_file), None)
+        else:
+            mode = RouterMode(RouterTables(settings.policy, settings.table_file))
+        table_file = TableFile(settings.table_file, mode.tables)
         try:
             await table_file.load()
         except TableError as error:
             return _refuse([f"{settings.origins.table_file} {settings.table_file}: {fault}" for fault in error.faults])
+    tables = mode.tables
 
     faults: list[str] = []
 
@@ -100,18 +108,17 @@ async def _run(settings: Settings) -> int:
             faults.append(f"{origin}: {error}")
             return []
 
-    listening = [(each, await bound(each.listen, settings.origins.listen)) for each in settings.listeners]
+    listening = [await bound(listen, settings.origins.listen) for listen in settings.listens]
     listening_admin = await bound(settings.admin, settings.origins.admin) if settings.admin is not None else []
     if faults:
         return _refuse(faults)
 
     metrics = Metrics()
-    baselines = frozenset(listener.baseline for listener in settings.listeners)
-    destinations = DestinationPolicy(baselines, settings.destination_allow, loopback=feed is None)
+    destinations = DestinationPolicy(mode.own_baselines, settings.destination_allow, loopback=feed is None)
     network = Network(
         Resolver(settings.dns_servers).look_up,
         destinations.is_refused,
-        lambda endpoint: settings.upstream_source if endpoint in baselines else None,
+        lambda endpoint: settings.upstream_source if endpoint in mode.baselines else None,
     )
     files = descriptors()
     spares = Spares(ADMIN_SPARES)
@@ -136,39 +143,32 @@ async def _run(settings: Settings) -> int:
         metrics,
     )
     reader = KeyReader(settings.keys)
-    decider = Decider(settings.workload, settings.policy)
 
-    def port_of(listener: ListenerSettings) -> Port:
+    def port_of(listener: int) -> Port:
         return Port(
-            number=listener.workload_port,
-            baseline=(listener.baseline,),
-            hop=prepared(b"pointsman-hop", str(settings.workload).encode()),
+            places=mode.places(listener),
             reader=reader,
-            decider=decider,
-            tables=tables,
             pool=pool,
             metrics=metrics,
             failure_to_baseline=settings.sandbox_failure_to_baseline,
             decision_field=settings.decision_header,
             appends_forwarded=settings.appends_forwarded,
             baseline_version=settings.baseline_version,
-            traffic=None if feed is None else feed.traffic,
         )
 
     def table_swapped() -> None:
         metrics.table_swapped(tables.sandboxes())
-        pool.keep_only(baselines, tables.endpoints())
+        pool.keep_only(mode.baselines, tables.endpoints())
         connections.table_swapped(settings.drain.timeout_s)
 
     tables.on_swap(table_swapped)
 
     admin = Admin(
         tables=tables,
+        arrival=mode.arrival,
         exposition=Exposition(metrics, tables.metrics_state, None if feed is None else feed.state),
         keys=settings.keys,
         reader=reader,
-        decider=decider,
-        ports=tuple(listener.workload_port for listener in settings.listeners),
         why_not_ready=lambda: "draining" if stop.is_set() else feed.why_not_ready() if feed is not None else None,
         start_drain=stop.set,
     )
@@ -180,13 +180,13 @@ async def _run(settings: Settings) -> int:
             f" no more fit into {files.limit} open files (ulimit -Hn)"
         )
     listeners: list[Listener] = []
-    for each, sockets in listening:
-        factory = partial(H1Downstream, port_of(each), connections)
+    for index, sockets in enumerate(listening):
+        factory = partial(H1Downstream, port_of(index), connections)
         listener = Listener(sockets, factory, room=room)
         spawn(listener.run(), "listener")
         listeners.append(listener)
         destinations.add_own(listener.addresses)
-        announcements += [f"listening on {host}:{port} for {each.baseline}" for host, port in listener.addresses]
+        announcements += [f"listening on {host}:{port} for {mode.title(index)}" for host, port in listener.addresses]
     pages = partial(PageConnection, admin.answer, request_kinds(errors.BAD_REQUEST), spares.hold_soon)
     admin_listener = Listener(listening_admin, pages, spares=spares)
     destinations.add_own(admin_listener.addresses)

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.codec.events import RequestHead
+from proxy.modes import BadQuestion
 from proxy.net.http_server import Answer
-from proxy.routing.decision import Decider
+from proxy.places import Place
+from proxy.routing.decision import Decision
 from proxy.routing.key import KeyReader, KeySettings
-from proxy.tables import TableHolder
+from proxy.tables import Holder
 from proxy.telemetry.exposition import Exposition
 
 _JSON: Final = "application/json"
@@ -28,12 +30,11 @@ _PAGES: Final = "pages: /livez /readyz /metrics /table, POST a request head to /
 class Admin:
     """Answers admin requests."""
 
-    tables: TableHolder
+    tables: Holder
+    arrival: Callable[[bytes, str | None], Place | Decision]
     exposition: Exposition
     keys: KeySettings
     reader: KeyReader
-    decider: Decider
-    ports: tuple[int, ...]  # the workload's ports, in the order of the listeners
     why_not_ready: Callable[[], str | None]
     start_drain: Callable[[], None]
 
@@ -78,30 +79,32 @@ class Admin:
         # Imported here: together a tenth of the start time, for a page that is asked for rarely.
         from urllib.parse import parse_qs
 
-        from proxy.routing.explain import explain, head_fields, routing_inputs
+        from proxy.routing.explain import explain, head_authority, head_fields, routing_inputs
 
         options = parse_qs(query)
-        port_text = options.get("port", [str(self.ports[0])])[0]
-        if not port_text.isdecimal() or int(port_text) not in self.ports:
-            known = ", ".join(map(str, self.ports))
-            return Answer(400, f"port: not a port of this workload ({known}): {port_text[:20]!r}\n".encode())
         fields = head_fields(body)
         if isinstance(fields, int):
             return Answer(400, f"line {fields} of the head has no colon\n".encode())
+        try:
+            place = self.arrival(head_authority(body), options.get("port", [None])[0])
+        except BadQuestion as error:
+            return Answer(400, f"{error}\n".encode())
+        if isinstance(place, Decision):
+            return Answer(200, f"{place}\n".encode())
         explanation = explain(
             routing_inputs(fields, self.keys),
             reader=self.reader,
-            decider=self.decider,
+            decider=place.decider,
             table=None,
-            view=self.tables.view,
-            port=int(port_text),
+            view=place.view,
+            port=place.number,
         )
         if options.get("format") == ["text"]:
             return Answer(200, explanation.to_text().encode())
         return Answer(200, json.dumps(explanation.to_dict(), indent=2).encode() + b"\n", _JSON)
 
 
-def _table_pieces(tables: TableHolder) -> Iterator[bytes]:
+def _table_pieces(tables: Holder) -> Iterator[bytes]:
     """SPEC 6's `/table`: the state, then the document's parts, a few hundred routes at a time."""
     table = tables.current
     state = json.dumps(tables.state())

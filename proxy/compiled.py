@@ -49,6 +49,8 @@ MODULES: Final = (
     "proxy.net.pool",
     "proxy.net.targets",
     "proxy.net.upstream",
+    "proxy.places",
+    "proxy.routing.authority",
     "proxy.routing.baggage",
     "proxy.routing.decision",
     "proxy.routing.digest",

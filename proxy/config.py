@@ -12,9 +12,10 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
 
 from proxy import flags
-from proxy.options import Values, asks_for_help, help_rows, markdown_rows, read_options
+from proxy.options import Option, Values, asks_for_help, help_rows, markdown_rows, read_options
 from proxy.routing.decision import VERSIONS, Policy
 from proxy.routing.key import KeySettings
 from proxy.routing.names import Endpoint, Workload
@@ -31,12 +32,19 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerSettings:
-    """One port of the workload: where its callers come in, where it runs, how the table calls it."""
+class PortSettings:
+    """One port of the workload: where it runs, how the table calls it."""
 
-    listen: Endpoint
     baseline: Endpoint
-    workload_port: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarSettings:
+    """What a sidecar stands before; a port for each listener."""
+
+    workload: Workload
+    ports: tuple[PortSettings, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +101,8 @@ class Origins:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    listeners: tuple[ListenerSettings, ...]
-    workload: Workload
+    listens: tuple[Endpoint, ...]
+    sidecar: SidecarSettings | None  # None: a router
     table_file: str | None
     controller: ControllerSettings | None  # either this or the file
     admin: Endpoint | None
@@ -119,15 +127,15 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     Raises: ConfigError with every fault.
     """
     values, faults = read_options(flags.OPTIONS, argv, environ)
+    faults += _mode_faults(values)
     faults += _source_faults(values)
-    faults += _listener_faults(values)
     faults += _address_faults(values)
     faults += name_faults(values)
     if faults:
         raise ConfigError(faults)
     return Settings(
-        listeners=_listeners(values),
-        workload=values.one(flags.WORKLOAD),
+        listens=values.present(flags.LISTEN),
+        sidecar=None if _is_router(values) else _sidecar(values),
         table_file=values.optional(flags.TABLE),
         controller=_controller(values, environ),
         admin=values.one(flags.ADMIN),
@@ -176,6 +184,7 @@ def help_text() -> str:
     return (
         "usage: pointsman proxy --listen HOST:PORT --baseline HOST:PORT --workload NS/KIND/NAME\n"
         "                       (--table FILE | --controller URL) [...]\n"
+        "       pointsman proxy --mode router --listen HOST:PORT --table FILE [...]\n"
         "\n"
         "Routes requests that carry a sandbox's routing key to that sandbox, all others to the baseline.\n"
         "Each flag has an environment variable, named below; a flag beats it. There, commas separate repeated values.\n"
@@ -212,13 +221,14 @@ def _proxy_id(environ: Mapping[str, str], listen: Endpoint) -> str:
     return (pod or f"{socket.gethostname()}/{place}")[:253]
 
 
-def _listeners(values: Values) -> tuple[ListenerSettings, ...]:
-    listens, baselines = values.present(flags.LISTEN), values.present(flags.BASELINE)
-    ports = values.present(flags.WORKLOAD_PORT) or tuple(baseline.port for baseline in baselines)
-    return tuple(
-        ListenerSettings(listen, baseline, port)
-        for listen, baseline, port in zip(listens, baselines, ports, strict=True)
-    )
+def _is_router(values: Values) -> bool:
+    return values.optional(flags.MODE) == "router"
+
+
+def _sidecar(values: Values) -> SidecarSettings:
+    baselines = values.present(flags.BASELINE)
+    numbers = values.present(flags.WORKLOAD_PORT) or tuple(baseline.port for baseline in baselines)
+    return SidecarSettings(values.present(flags.WORKLOAD)[0], tuple(map(PortSettings, baselines, numbers)))
 
 
 # --- faults that show only when options are seen together ----------------------------------------------------------
@@ -233,6 +243,8 @@ def _source_faults(values: Values) -> list[str]:
             f"{flags.TABLE.flag} (or {flags.TABLE.variable}) or {flags.CONTROLLER.flag} (or"
             f" {flags.CONTROLLER.variable}) is required: where the routing table comes from"
         )
+    if controller and _is_router(values):
+        faults.append(f"{values.origin(flags.CONTROLLER)}: a router takes its table from {flags.TABLE.flag}")
     if table and controller:
         faults.append(f"{values.origin(flags.TABLE)}: can't be given with {values.origin(flags.CONTROLLER)}")
     for option in (flags.TOKEN_FILE, flags.CONTROLLER_CA, flags.STATE_DIR):
@@ -243,10 +255,24 @@ def _source_faults(values: Values) -> list[str]:
     return faults
 
 
-def _listener_faults(values: Values) -> list[str]:
-    """`--listen`, `--baseline` and `--workload-port` repeat together."""
+_SIDECAR_ONLY: Final[tuple[Option[object], ...]] = (flags.BASELINE, flags.WORKLOAD, flags.WORKLOAD_PORT)
+
+
+def _mode_faults(values: Values) -> list[str]:
+    """A sidecar has one workload, whose `--listen`, `--baseline` and `--workload-port` repeat together; of a router's
+    the table tells."""
+    if _is_router(values):
+        return [
+            f"{values.origin(option)}: makes no sense in a router, whose table tells it (services)"
+            for option in _SIDECAR_ONLY
+            if values.all(option)
+        ]
+    faults = [
+        f"{option.flag} (or {option.variable}) is required: {option.text}"
+        for option in (flags.BASELINE, flags.WORKLOAD)
+        if not values.all(option)
+    ]
     listens, baselines, ports = map(len, map(values.all, (flags.LISTEN, flags.BASELINE, flags.WORKLOAD_PORT)))
-    faults: list[str] = []
     if listens and baselines and listens != baselines:
         faults.append(f"{values.origin(flags.BASELINE)}: one for each --listen, are {baselines} for {listens}")
     if listens and ports not in (0, listens):

@@ -80,6 +80,9 @@ NO_DESTINATION: Final = Reason(
 PORT_NOT_MAPPED: Final = Reason(
     "port_not_mapped", Side.UPSTREAM, 503, "destination_not_found", "the route does not map this port"
 )
+UNKNOWN_HOST: Final = Reason(
+    "unknown_host", Side.DOWNSTREAM, 421, "destination_not_found", "no service of the router's table has this host", 12
+)
 GONE_KEY: Final = Reason("gone_key", Side.DOWNSTREAM, 424, _DENIED, "the key's sandbox was deleted within the hour", 9)
 
 # --- failures of the upstream --------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 Read it top to bottom; a request goes the same way:
 
-    start            the head arrived: read the key, decide
+    start            the head arrived: read the key, find the place, decide
     _forward         choose the endpoint; a pooled connection, or a new one
     connected        the head goes upstream
     request_body     pieces of the request follow, as they come
@@ -31,6 +31,7 @@ from proxy.answers import decision_field, grpc_head, grpc_lines, grpc_timeout_s,
 from proxy.codec.edits import append_forwarded, set_host, set_one_line
 from proxy.codec.events import END, NO_BODY, End, Prepared, RequestHead, ResponseHead, add_piece
 from proxy.errors import Reason, Side
+from proxy.places import Place
 from proxy.routing.baggage import joined_lines
 from proxy.routing.decision import AS_IT_CAME, HTTP2, Decision, decision_text
 from proxy.routing.key import KeyReading
@@ -53,8 +54,10 @@ class Exchange:
         "_end",
         "_endpoints",
         "_grpc_status",
+        "_host",
         "_is_http2",
         "_is_waiting",
+        "_place",
         "_port",
         "_reading",
         "_replay",
@@ -96,7 +99,13 @@ class Exchange:
         """Decides, and forwards or answers. Cost: independent of the table's size."""
         port, head = self._port, self.head
         self._reading: KeyReading = port.reader.read(head.baggage, head.tracestate, head.key_fields)
-        self.decision: Decision = port.decider.decide(self._reading, port.tables.view, port.number, head.hops)
+        self._host = head.host
+        place = port.places.find(self._host)
+        if place is None:
+            self._refuse(port.places.why_none())
+            return
+        self._place: Place = place
+        self.decision: Decision = place.decider.decide(self._reading, place.view, place.number, head.hops)
         self.reason: Reason = self.decision.reason
         if self._downstream.is_looped:
             self.reason = errors.LOOP
@@ -106,22 +115,32 @@ class Exchange:
             if self.reason is not errors.NO_DESTINATION or not self._may_fall_back():
                 self._answer(self.decision.status)
                 return
-            self._fall_back(_NO_DESTINATION_BASELINE)
+            self._decide(_NO_DESTINATION_BASELINE)
         if len(head.baggage) > 1:
             self._join(b"baggage", head.baggage)
         if len(head.tracestate) > 1:
             self._join(b"tracestate", head.tracestate)
         if port.appends_forwarded:
             append_forwarded(head, self._downstream.peer)
-        if self.decision.mapping is not None:
-            head.append(port.hop)
+        hop = place.hop if self.decision.mapping is not None else place.baseline_hop
+        if hop is not None:
+            head.append(hop)
         self._forward()
+
+    def _refuse(self, decision: Decision) -> None:
+        """Nobody's request, or not this caller's."""
+        self._decide(decision)
+        self._answer(decision.status)
+
+    def _decide(self, decision: Decision) -> None:
+        self.decision = decision
+        self.reason = decision.reason
 
     def _forward(self) -> None:
         decision, port = self.decision, self._port
         self._endpoints: Sequence[Endpoint]
         if decision.mapping is None:
-            self._endpoints = port.baseline
+            self._endpoints = self._place.baseline
             version = port.baseline_version
         else:
             self._endpoints = decision.destinations
@@ -222,7 +241,7 @@ class Exchange:
 
     def _count(self, key: bytes) -> None:
         """Whose response head a tagged request got: the guard against a false green (`telemetry.traffic`)."""
-        traffic = self._port.traffic
+        traffic = self._place.traffic
         if traffic is None:
             return
         if self.decision.mapping is not None:
@@ -292,8 +311,7 @@ class Exchange:
         if reason is None:
             reason = self._attempt_reason
         if reason not in _NOT_THE_SANDBOX and self._may_fall_back():
-            self._fall_back(_UNREACHABLE_BASELINE)
-            self._forward()
+            self._fall_back()
         else:
             self._fail(reason)
 
@@ -347,10 +365,12 @@ class Exchange:
     @property
     def is_routed(self) -> bool:
         """Whether the table in force still leads this request where it went. Asked of tunnels only."""
+        place = self._port.places.find(self._host)
+        if place is None:
+            return False
         if self.decision.mapping is None:
-            return True
-        port = self._port
-        return self.endpoint in port.decider.decide(self._reading, port.tables.view, port.number).destinations
+            return self.endpoint in place.baseline
+        return self.endpoint in place.decider.decide(self._reading, place.view, place.number).destinations
 
     def route_ended(self) -> None:
         """A tunnel whose route left the table has had its time."""
@@ -388,10 +408,13 @@ class Exchange:
         may = self._port.failure_to_baseline and self._attempts == 0 and not self._reading.strict
         return may and self.decision.mapping is not None
 
-    def _fall_back(self, decision: Decision) -> None:
-        self.head.take_out(self._port.hop)
-        self.decision = decision
-        self.reason = decision.reason
+    def _fall_back(self) -> None:
+        """To the baseline, marked as what goes there."""
+        self._decide(_UNREACHABLE_BASELINE)
+        self.head.take_out(self._place.hop)
+        if self._place.baseline_hop is not None:
+            self.head.append(self._place.baseline_hop)
+        self._forward()
 
     def _fail(self, reason: Reason) -> None:
         if self.decision.mapping is None:

@@ -118,11 +118,20 @@ def dns_server(text: str) -> str:
 
 
 # --- where traffic comes in and goes -------------------------------------------------------------------------------
+MODE: Final = Option(
+    "mode",
+    "sidecar|router",
+    choice("sidecar", "router"),
+    "sidecar stands before one workload (--baseline, --workload), router before all that the table's services list, "
+    "chosen by Host",
+    default="sidecar",
+    why="every workload can have one, without a mesh",
+)
 LISTEN: Final = Option(
     "listen",
     "HOST:PORT",
     listen_endpoint,
-    "address that the workload's callers reach instead of the workload; port 0 lets the system choose",
+    "address that callers reach instead of the workload, or a router's; port 0 lets the system choose",
     repeatable=True,
     required=True,
 )
@@ -131,8 +140,8 @@ BASELINE: Final = Option(
     "HOST:PORT",
     target_endpoint,
     "address of the workload itself, one for each --listen, in the same order",
+    default_text="required in a sidecar",
     repeatable=True,
-    required=True,
 )
 BASELINE_PROTOCOL: Final = Option(
     "baseline-protocol",
@@ -156,7 +165,7 @@ WORKLOAD: Final = Option(
     "NS/KIND/NAME",
     Workload.parse,
     "workload that this proxy stands before, e.g. hotrod/Deployment/location",
-    required=True,
+    default_text="required in a sidecar",
 )
 TABLE: Final = Option(
     "table",
@@ -427,6 +436,7 @@ MAX_STREAMS: Final = Option(
 )
 
 OPTIONS: Final[tuple[Option[object], ...]] = (
+    MODE,
     LISTEN,
     BASELINE,
     BASELINE_PROTOCOL,

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from proxy.codec.events import End, Prepared, RequestHead, ResponseHead
-from proxy.routing.decision import AS_IT_CAME, Decider
+from proxy.codec.events import End, RequestHead, ResponseHead
+from proxy.places import Places
+from proxy.routing.decision import AS_IT_CAME
 from proxy.routing.key import KeyReader
 from proxy.routing.names import Endpoint
-from proxy.routing.view import WorkloadView
 from proxy.telemetry.metrics import Metrics
-from proxy.telemetry.traffic import KeyTraffic
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
@@ -92,27 +91,15 @@ class UpstreamPool(Protocol):
         the end `exchange.connected` or `exchange.connect_failed`."""
 
 
-class Tables(Protocol):
-    """Where the current routing table is found."""
-
-    @property
-    def view(self) -> WorkloadView | None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Port:
-    """What all exchanges of one listener share. `number` is the workload's port, whose mappings apply (SPEC 6)."""
+    """What all exchanges of one listener share."""
 
-    number: int
-    baseline: tuple[Endpoint, ...]
-    hop: Prepared
+    places: Places
     reader: KeyReader
-    decider: Decider
-    tables: Tables
     pool: UpstreamPool
     metrics: Metrics
     failure_to_baseline: bool
     decision_field: bool
     appends_forwarded: bool = False
     baseline_version: int = AS_IT_CAME
-    traffic: KeyTraffic | None = None  # where somebody asks for counts per key

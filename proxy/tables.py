@@ -5,18 +5,22 @@ Everything that a swap needs is made before that assignment. For a table of 100,
 it is made in slices, and the event loop serves requests between them.
 
 One source feeds a holder: a file, by whole tables (`swap`), or the feed, which makes its views itself (`put`).
+
+`Holder` is what the sidecar's (`TableHolder`) and the router's (`routertables.RouterTables`) have in common.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Final, Protocol
 
 from proxy.collector import collector_paused
+from proxy.places import Place
 from proxy.routing.gone import NOTHING_GONE, GoneMemory, remember
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Route, RoutingTable
@@ -40,20 +44,17 @@ class Table(Protocol):
     def routes(self) -> Sequence[Route]: ...
 
 
-class TableHolder:
-    """What this workload's proxy routes by: `view` for requests, `current` for those who ask what is in force."""
+class Holder(ABC):
+    """What a proxy routes by; `current` is for those who ask what is in force."""
 
-    def __init__(self, workload: Workload, source: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self.workload: Final = workload
+    def __init__(self, source: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.source: Final = source
         self.current: Table | None = None
-        self.view: WorkloadView | None = None
         self.refused_total = 0
         self.last_faults: tuple[str, ...] = ()  # why the source's latest table is not in force; none: it is
         self._clock: Final = clock
         self._loaded_at_s = clock()
         self.memory = NOTHING_GONE
-        self._base_view: WorkloadView | None = None  # without the memory
         self._table: RoutingTable | None = None  # of a file
         self._endpoints: AbstractSet[Endpoint] = frozenset()
         self._sandboxes: AbstractSet[str] = frozenset()
@@ -69,7 +70,7 @@ class TableHolder:
         self._listeners.append(listener)
 
     def swap(self, table: RoutingTable) -> None:
-        """Put the table in force, in one go. Cost: about 5 us per route of this workload."""
+        """Put the table in force, in one go. Cost: about 5 us per route of the workloads that are served."""
         for _ in self._swapping(table):
             pass
 
@@ -80,25 +81,28 @@ class TableHolder:
             for _ in self._swapping(table):
                 await asyncio.sleep(PAUSE_S)
 
-    def put(
+    @abstractmethod
+    def _swapping(self, table: RoutingTable) -> Iterator[None]:
+        """The steps of a swap."""
+
+    @abstractmethod
+    def _memory_expired(self) -> None:
+        """Some of what the memory held is forgotten."""
+
+    def _in_force(
         self,
         table: Table,
-        view: WorkloadView,
         memory: GoneMemory,
         endpoints: AbstractSet[Endpoint],
         sandboxes: AbstractSet[str],
         *,
-        are_routes_same: bool = False,
+        are_routes_same: bool,
     ) -> None:
-        """Put a table in force whose view, without the memory, is made already. Cost: independent of its size.
-
-        `are_routes_same`: only other workloads' keys changed, so nobody else needs to be told.
-        """
-        self.current, self._base_view, self.memory = table, view, memory
+        """Called last, when requests are decided by the table."""
+        self.current, self.memory = table, memory
         self._endpoints, self._sandboxes = endpoints, sandboxes
         self._loaded_at_s = self._clock()
         self.last_faults = ()
-        self.view = view.joined_with(memory, self.workload)
         if not are_routes_same:
             for listener in self._listeners:
                 listener()
@@ -121,9 +125,9 @@ class TableHolder:
     def expire(self) -> None:
         """Forget what has been gone for an hour."""
         memory = self.memory.expired(self._clock())
-        if memory is not self.memory and self._base_view is not None:
+        if memory is not self.memory:
             self.memory = memory
-            self.view = self._base_view.joined_with(memory, self.workload)
+            self._memory_expired()
 
     async def run_expiry(self) -> None:
         """Expire for as long as the proxy runs."""
@@ -132,7 +136,7 @@ class TableHolder:
             self.expire()
 
     def endpoints(self) -> AbstractSet[Endpoint]:
-        """Every destination of this workload's routes."""
+        """Every destination of the routes."""
         return self._endpoints
 
     def sandboxes(self) -> AbstractSet[str]:
@@ -172,43 +176,112 @@ class TableHolder:
             refused_total=self.refused_total,
         )
 
+
+class TableHolder(Holder):
+    """What one workload's proxy routes by: `view`, which its places get with each table."""
+
+    def __init__(self, workload: Workload, source: str, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(source, clock)
+        self.workload: Final = workload
+        self.view: WorkloadView | None = None
+        self._base_view: WorkloadView | None = None  # without the memory
+        self._places: Final[list[Place]] = []
+
+    def lead(self, place: Place) -> None:
+        """Requests that arrive there are decided by this holder's table from now on."""
+        self._places.append(place)
+        place.view = self.view
+
+    def put(
+        self,
+        table: Table,
+        view: WorkloadView,
+        memory: GoneMemory,
+        endpoints: AbstractSet[Endpoint],
+        sandboxes: AbstractSet[str],
+        *,
+        are_routes_same: bool = False,
+    ) -> None:
+        """Put a table in force whose view, without the memory, is made already. Cost: independent of its size.
+
+        `are_routes_same`: only other workloads' keys changed, so nobody else needs to be told.
+        """
+        self._base_view = view
+        self._look_up_in(view.joined_with(memory, self.workload))
+        self._in_force(table, memory, endpoints, sandboxes, are_routes_same=are_routes_same)
+
+    def _look_up_in(self, view: WorkloadView) -> None:
+        self.view = view
+        for place in self._places:
+            place.view = view
+
+    def _memory_expired(self) -> None:
+        if self._base_view is not None:
+            self._look_up_in(self._base_view.joined_with(self.memory, self.workload))
+
     def _swapping(self, table: RoutingTable) -> Iterator[None]:
-        """The steps of a swap."""
         memory = remember(self._table, table, self.memory, self._clock())
         yield
+        views: dict[Workload, WorkloadView] = {}
         endpoints: set[Endpoint] = set()
-        known: dict[bytes, KnownRoute] = {}
-        for routes in _slices(table.routes_of.get(self.workload, {})):
-            for key, route in routes:
-                known[key] = KnownRoute(route)
-                for mapping in route.mappings:
-                    endpoints.update(mapping.destinations)
-            yield
-        base_view = WorkloadView(
-            version=table.version,
-            routes=known,
-            live=table.live,
-            gone=table.gone,
-            gone_routes=frozenset(
-                gone.routing_key.encode("ascii") for gone in table.gone_routes if gone.baseline == self.workload
-            ),
-            salt=table.salt,
-        )
-        yield
+        yield from make_views(table, (self.workload,), views, endpoints)
         sandboxes = {route.sandbox for route in table.routes}
         yield
         old_table, old_view = self._table, self._base_view
         self._table = table
-        self.put(table, base_view, memory, endpoints, sandboxes)
+        self.put(table, views[self.workload], memory, endpoints, sandboxes)
         if old_table is not None and old_view is not None:
             dying: list[object] = [*old_view.routes.values(), *old_table.routes]
             del old_table, old_view
-            while dying:  # 100,000 routes at once would take 100 ms to be freed
+            yield from freed(dying)
+
+
+def make_views(
+    table: RoutingTable,
+    workloads: Iterable[Workload],
+    into: dict[Workload, WorkloadView],
+    endpoints: set[Endpoint],
+) -> Iterator[None]:
+    """Makes these workloads' views, in steps, and collects their routes' destinations."""
+    gone_routes: dict[Workload, set[bytes]] = {}
+    for gone in table.gone_routes:
+        gone_routes.setdefault(gone.baseline, set()).add(gone.routing_key.encode("ascii"))
+    yield
+    work = 0
+    for workload in workloads:
+        known: dict[bytes, KnownRoute] = {}
+        for routes in _slices(table.routes_of.get(workload, {})):
+            for key, route in routes:
+                known[key] = KnownRoute(route)
+                for mapping in route.mappings:
+                    endpoints.update(mapping.destinations)
+            work += len(routes)
+            if work >= SLICE_ROUTES:
+                work = 0
                 yield
-                del dying[-SLICE_ROUTES:]
+        into[workload] = WorkloadView(
+            version=table.version,
+            routes=known,
+            live=table.live,
+            gone=table.gone,
+            gone_routes=gone_routes.get(workload, _NONE),
+            salt=table.salt,
+        )
+        work += 1
+    yield
+
+
+def freed(dying: list[object]) -> Iterator[None]:
+    """Lets these go, the only references to them, in steps: 100,000 routes at once would take 100 ms."""
+    while dying:
+        yield
+        del dying[-SLICE_ROUTES:]
 
 
 def _slices(routes: dict[bytes, Route]) -> Iterator[list[tuple[bytes, Route]]]:
     items = iter(routes.items())
     while part := list(islice(items, SLICE_ROUTES)):
         yield part
+
+
+_NONE: Final[frozenset[bytes]] = frozenset()

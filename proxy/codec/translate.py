@@ -52,6 +52,7 @@ PHRASES: Final = {
     409: b"Conflict",
     413: b"Content Too Large",
     414: b"URI Too Long",
+    421: b"Misdirected Request",
     424: b"Failed Dependency",
     429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",

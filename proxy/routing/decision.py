@@ -27,6 +27,7 @@ from proxy.errors import (
     NOT_FORKED,
     NOT_SYNCED,
     STRICT_STATUS,
+    UNKNOWN_HOST,
     UNKNOWN_KEY,
     Reason,
 )
@@ -157,7 +158,7 @@ class Decider:
         if key is None:
             return (self._invalid_key if reading.invalid else self._no_key)[reading.strict]
         if view is None:
-            return _NOT_SYNCED
+            return NOT_SYNCED_DECISION
         known = view.routes.get(key)
         if known is not None:
             return known if known.port == port else known.for_other_port(port)
@@ -193,7 +194,7 @@ class Decider:
         if key is None:
             return _NOTED[self._invalid_key[False]]
         if view is None:
-            return _NOTED[_NOT_SYNCED]
+            return _NOTED[NOT_SYNCED_DECISION]
         known = view.routes.get(key)
         if known is not None:
             return (known if known.port == port else known.for_other_port(port)).noted()
@@ -209,7 +210,8 @@ def _refusal(reason: Reason, status: int) -> Decision:
 
 
 _LOOP: Final = _refusal(LOOP, LOOP.status)
-_NOT_SYNCED: Final = _refusal(NOT_SYNCED, NOT_SYNCED.status)
+NOT_SYNCED_DECISION: Final = _refusal(NOT_SYNCED, NOT_SYNCED.status)
+UNKNOWN_HOST_DECISION: Final = _refusal(UNKNOWN_HOST, UNKNOWN_HOST.status)
 _NO_KEY: Final = _to_baseline(NO_KEY)
 _INVALID_KEY: Final = _to_baseline(INVALID_KEY)
 _GONE_ROUTE: Final = _to_baseline(GONE_ROUTE)
@@ -229,7 +231,7 @@ _NOT_FORKED_PAIR: Final = (_NOT_FORKED, _NOT_FORKED)  # strict or not: that sand
 _NOTED: Final = {
     decision: decision.noted()
     for decision in (
-        _NOT_SYNCED,
+        NOT_SYNCED_DECISION,
         _INVALID_KEY,
         _GONE_ROUTE,
         _NOT_FORKED,

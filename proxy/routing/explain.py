@@ -53,6 +53,17 @@ def head_fields(head: bytes) -> list[tuple[bytes, bytes]] | int:
     return fields
 
 
+def head_authority(head: bytes) -> bytes:
+    """The Host or `:authority` of a head; empty if it names none."""
+    for line in head.replace(b"\r\n", b"\n").lstrip(b"\n").split(b"\n"):
+        if not line:
+            break
+        name, _, value = line.removeprefix(b":").partition(b":")
+        if name.lower() in (b"host", b"authority"):
+            return value.strip(b" \t")
+    return b""
+
+
 def routing_inputs(fields: Iterable[tuple[bytes, bytes]], settings: KeySettings) -> RoutingInputs:
     """The routing fields among a head's (name, value) pairs; names in any case."""
     lines: dict[bytes, list[bytes]] = {b"baggage": [], b"tracestate": [], HOP_FIELD: []}

@@ -13,9 +13,12 @@ from proxy.admin import Admin
 from proxy.codec.events import RequestHead
 from proxy.codec.fields import TOKEN
 from proxy.codec.h1.reader import HeadLimits
+from proxy.config import PortSettings, SidecarSettings
 from proxy.errors import ProtocolError
+from proxy.modes import SidecarMode
 from proxy.net.http_server import Answer
-from proxy.routing.decision import Decider, Policy
+from proxy.places import Place
+from proxy.routing.decision import Policy
 from proxy.routing.key import KeyReader, KeySettings
 from proxy.tables import TableHolder
 from proxy.telemetry.exposition import Exposition
@@ -23,7 +26,7 @@ from proxy.telemetry.metrics import Metrics
 from tests.fuzz.cost import cpu_limit, pumped
 from tests.fuzz.request import STREAM, new_reader
 from tests.support import codec
-from tests.support.exchange import PORT, SANDBOX, WORKLOAD, route_table
+from tests.support.exchange import BASELINE, PORT, SANDBOX, WORKLOAD, route_table
 from tests.support.keys import PIECES
 
 _HEAD = b"POST /explain HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -42,16 +45,16 @@ SCRAPS += [b"%0a", b"&", b"port=", b"Host: localhost\r\n", b"baggage: sd-routing
 
 _KEYS = KeySettings(headers=(b"x-key",))
 _READER = KeyReader(_KEYS)
-_DECIDER = Decider(WORKLOAD, Policy())
 _TABLES = TableHolder(WORKLOAD, "fuzz", lambda: 0.0)
+_PORTS = (PortSettings(BASELINE, PORT), PortSettings(BASELINE, 9000))
+_MODE = SidecarMode(SidecarSettings(WORKLOAD, _PORTS), Policy(), _TABLES, None)
 _TABLES.swap(route_table(SANDBOX))
 _ADMIN = Admin(
     tables=_TABLES,
     exposition=Exposition(Metrics(), _TABLES.metrics_state),
     keys=_KEYS,
     reader=_READER,
-    decider=_DECIDER,
-    ports=(PORT, 9000),
+    arrival=_MODE.arrival,
     why_not_ready=lambda: None,
     start_drain=lambda: None,
 )
@@ -127,8 +130,9 @@ def check_explain(body: bytes) -> None:
     head = head_of(body)
     if head is not None:
         reading = _READER.read(head.baggage, head.tracestate, head.key_fields)
-        assert _TABLES.view is not None
-        decision = _DECIDER.decide(reading, _TABLES.view, PORT, head.hops)
+        place = _MODE.arrival(head.host, None)
+        assert isinstance(place, Place)
+        decision = place.decider.decide(reading, place.view, PORT, head.hops)
         assert explanation is not None, "a head that is served is explained"
         assert (explanation["reason"], explanation["status"]) == (decision.reason.name, decision.status)
         assert explanation["key"] == (None if reading.key is None else reading.key.decode())

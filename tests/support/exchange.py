@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from proxy import errors
-from proxy.codec.edits import prepared
 from proxy.codec.events import END, NO_BODY, End, RequestHead, ResponseHead
 from proxy.codec.fields import request_kinds
 from proxy.codec.h1.reader import HeadLimits
@@ -18,11 +17,11 @@ from proxy.codec.h1.request import RequestReader
 from proxy.codec.translate import trailer_lines
 from proxy.errors import Reason
 from proxy.exchange import Exchange
+from proxy.places import OnePlace, Place, sidecar_place
 from proxy.routing.decision import AS_IT_CAME, Decider, Policy
 from proxy.routing.key import KeyReader, KeySettings
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Mapping, Route, RoutingTable
-from proxy.routing.view import WorkloadView
 from proxy.sides import NO_CODE, Port
 from proxy.telemetry.metrics import Metrics
 
@@ -54,6 +53,13 @@ def route_table(*destinations: Endpoint, port: int = PORT, authority: str = "pre
     """A table where `key` leads to the sandbox `pr-1`, which is at these destinations."""
     mapping = Mapping(port, None, authority, destinations)
     return RoutingTable("1", [Route("key", "pr-1", WORKLOAD, (mapping,))], live_keys=[b"alive"], gone_keys=[b"gone"])
+
+
+def sidecar(table: RoutingTable | None, policy: Policy | None = None, port: int = PORT) -> Place:
+    """Where requests for the workload arrive, by this table."""
+    place = sidecar_place(WORKLOAD, port, BASELINE, Decider(WORKLOAD, policy or Policy()))
+    place.view = None if table is None else table.view(WORKLOAD)
+    return place
 
 
 class RecordingDownstream:
@@ -227,18 +233,10 @@ class RecordingPool:
 
 
 @dataclass
-class FixedTables:
-    """`exchange.Tables`."""
-
-    view: WorkloadView | None
-
-
-@dataclass
 class Script:
     """One exchange and what it talks to. Events are methods; each gives the calls that it led to."""
 
     table: RoutingTable | None = field(default_factory=lambda: route_table(SANDBOX))
-    baseline: Sequence[Endpoint] = (BASELINE,)
     failure_to_baseline: bool = False
     decision_field: bool = True
     idle: Iterable[Endpoint] = ()
@@ -246,6 +244,7 @@ class Script:
     baseline_version: int = AS_IT_CAME
     appends_forwarded: bool = False
     is_looped: bool = False
+    place: Place | None = None  # where its request arrives, if not at the sidecar of `table`
 
     def __post_init__(self) -> None:
         self.calls: list[str] = []
@@ -256,13 +255,11 @@ class Script:
             self.pool.idle.setdefault(endpoint, []).append(self._upstream(endpoint))
         self.down = RecordingDownstream(self.calls)
         self.down.is_looped = self.is_looped
+        if self.place is None:
+            self.place = sidecar(self.table, self.policy)
         self.port = Port(
-            number=PORT,
-            baseline=tuple(self.baseline),
-            hop=prepared(*HOP.split(b": ")),
+            places=OnePlace(self.place),
             reader=KeyReader(KeySettings()),
-            decider=Decider(WORKLOAD, self.policy),
-            tables=FixedTables(None if self.table is None else self.table.view(WORKLOAD)),
             pool=self.pool,
             metrics=self.metrics,
             failure_to_baseline=self.failure_to_baseline,

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from proxy import errors
-from proxy.codec.edits import prepared
 from proxy.codec.events import CHUNKED, NO_BODY, UNTIL_CLOSE, End, RequestHead, ResponseHead
 from proxy.codec.fields import http2_request_kinds, http2_response_kinds, request_kinds, response_kinds
 from proxy.codec.h1.reader import HeadLimits
@@ -21,22 +20,19 @@ from proxy.net.downstream import H1Downstream
 from proxy.net.pool import Network, Pool
 from proxy.net.targets import Address
 from proxy.net.upstream import H1Upstream
-from proxy.routing.decision import Decider, Policy
+from proxy.places import OnePlace
 from proxy.routing.key import KeyReader, KeySettings
 from proxy.routing.names import Endpoint
 from proxy.sides import Port
 from proxy.telemetry.metrics import Metrics
 from tests.support.exchange import (
     BASELINE,
-    HOP,
-    PORT,
     SANDBOX,
-    WORKLOAD,
-    FixedTables,
     RecordingUpstream,
     Script,
     request_head,
     route_table,
+    sidecar,
 )
 from tests.support.loop import FakeLoop
 from tests.support.transport import FakeTransport
@@ -156,12 +152,8 @@ class DownstreamScript:
             self.metrics,
         )
         self.port = Port(
-            number=PORT,
-            baseline=(BASELINE,),
-            hop=prepared(*HOP.split(b": ")),
+            places=OnePlace(sidecar(route_table(SANDBOX))),
             reader=KeyReader(KeySettings()),
-            decider=Decider(WORKLOAD, Policy()),
-            tables=FixedTables(route_table(SANDBOX).view(WORKLOAD)),
             pool=self.pool,
             metrics=self.metrics,
             failure_to_baseline=False,

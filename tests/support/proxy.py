@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +40,25 @@ def route(
         "sandbox": sandbox,
         "baseline": {"kind": kind, "namespace": namespace, "name": name},
         "mappings": [{"port": port, "destinations": hosts, **mapping}],
+    }
+
+
+def service(
+    *hosts: str,
+    upstream: int,
+    workload: str = WORKLOAD,
+    port: int = PORT,
+    upstream_host: str = "127.0.0.1",
+    **rest: object,
+) -> dict[str, object]:
+    """One entry of a router's `services`; `upstream` is a port on loopback."""
+    namespace, kind, name = workload.split("/")
+    return {
+        "hosts": list(hosts),
+        "port": port,
+        "baseline": {"kind": kind, "namespace": namespace, "name": name},
+        "upstream": {"host": upstream_host, "port": upstream},
+        **rest,
     }
 
 
@@ -145,19 +164,45 @@ def run_proxy(
 
     It must stop cleanly within the block or is stopped here.
     """
-    path = tmp_path / "table.json"
-    if controller is None and not path.exists():
-        write_table(path, document if document is not None else table())
-    command = [*prefix, sys.executable, "-m", "proxy", "--workload", workload]
-    command += ["--table", str(path)] if controller is None else ["--controller", controller]
-    command += ["--admin", "127.0.0.1:0"]
+    arguments = ["--workload", workload]
+    if controller is not None:
+        arguments += ["--controller", controller]
     for baseline, workload_port in zip(baselines, workload_ports, strict=True):
         address = baseline if isinstance(baseline, str) else f"127.0.0.1:{baseline}"
-        command += ["--listen", "127.0.0.1:0", "--baseline", address]
-        command += ["--workload-port", str(workload_port)]
-    process = subprocess.Popen(
-        [*command, *flags], stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})}
-    )
+        arguments += ["--listen", "127.0.0.1:0", "--baseline", address, "--workload-port", str(workload_port)]
+    with _running(tmp_path, [*arguments, *flags], document, environ, prefix) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def run_router(
+    tmp_path: Path,
+    document: Mapping[str, object],
+    *,
+    flags: tuple[str, ...] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Proxy]:
+    """A router by this table; as with `run_proxy`."""
+    arguments = ["--mode", "router", "--listen", "127.0.0.1:0", *flags]
+    with _running(tmp_path, arguments, document, environ) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def _running(
+    tmp_path: Path,
+    arguments: Sequence[str],
+    document: Mapping[str, object] | None,
+    environ: Mapping[str, str] | None,
+    prefix: Sequence[str] = (),
+) -> Iterator[Proxy]:
+    path = tmp_path / "table.json"
+    command = [*prefix, sys.executable, "-m", "proxy", *arguments, "--admin", "127.0.0.1:0"]
+    if "--controller" not in arguments:
+        if not path.exists():
+            write_table(path, document if document is not None else table())
+        command += ["--table", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})})
     proxy = Proxy(process, path)
     is_up = threading.Event()
     reader = threading.Thread(target=proxy.read_lines, args=(is_up,), daemon=True)

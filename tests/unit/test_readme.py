@@ -349,7 +349,8 @@ class TestCommands:
         settings, with_controller = (parse(shlex.split(command.replace("\\\n", "")), {}) for command in commands)
         assert with_controller.controller is not None
         assert settings.decision_header
-        for number in (settings.listeners[0].listen.port, settings.listeners[0].baseline.port):
+        assert settings.sidecar is not None
+        for number in (settings.listens[0].port, settings.sidecar.ports[0].baseline.port):
             assert f"127.0.0.1:{number}/" in TEXT or f"http.server {number} " in TEXT
 
 

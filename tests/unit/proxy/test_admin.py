@@ -8,27 +8,29 @@ import pytest
 
 from proxy.admin import Admin
 from proxy.codec.events import RequestHead
+from proxy.config import PortSettings, SidecarSettings
+from proxy.modes import SidecarMode
 from proxy.net.http_server import Answer
-from proxy.routing.decision import Decider, Policy
+from proxy.routing.decision import Policy
 from proxy.routing.key import KeyReader, KeySettings
 from proxy.tables import TableHolder
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.metrics import Metrics
-from tests.support.exchange import PORT, SANDBOX, WORKLOAD, route_table
+from tests.support.exchange import BASELINE, PORT, SANDBOX, WORKLOAD, route_table
 
 
 @pytest.fixture(scope="module")
 def admin() -> Admin:
     keys = KeySettings()
     tables = TableHolder(WORKLOAD, "test")
+    mode = SidecarMode(SidecarSettings(WORKLOAD, (PortSettings(BASELINE, PORT),)), Policy(), tables, None)
     tables.swap(route_table(SANDBOX))
     return Admin(
         tables=tables,
         exposition=Exposition(Metrics(), tables.metrics_state),
         keys=keys,
         reader=KeyReader(keys),
-        decider=Decider(WORKLOAD, Policy()),
-        ports=(PORT,),
+        arrival=mode.arrival,
         why_not_ready=lambda: None,
         start_drain=lambda: None,
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.config import ConfigError, ListenerSettings, help_text, options_markdown, parse
+from proxy.config import ConfigError, PortSettings, SidecarSettings, help_text, options_markdown, parse
 from proxy.flags import OPTIONS
 from proxy.options import read_options
 from proxy.routing.names import Endpoint, Workload
@@ -28,10 +28,9 @@ def faults(arguments: list[str], environ: dict[str, str] | None = None) -> list[
 class TestDefaults:
     def test_only_what_is_required(self) -> None:
         settings = parse(argv(), {})
-        assert settings.listeners == (
-            ListenerSettings(Endpoint("127.0.0.1", 16006), Endpoint("127.0.0.1", 8081), workload_port=8081),
-        )
-        assert settings.workload == Workload("hotrod", "Deployment", "location")
+        assert settings.listens == (Endpoint("127.0.0.1", 16006),)
+        workload = Workload("hotrod", "Deployment", "location")
+        assert settings.sidecar == SidecarSettings(workload, (PortSettings(Endpoint("127.0.0.1", 8081), number=8081),))
         assert settings.table_file == "table.yaml"
         assert settings.admin == Endpoint("127.0.0.1", 16020)
         assert settings.keys.names == (b"sd-routing-key", b"sd-sandbox")
@@ -59,9 +58,11 @@ class TestFlags:
         settings = parse(
             argv("--listen", "[::1]:0", "--baseline=[::1]:9090", "--workload-port=80", "--workload-port", "90"), {}
         )
-        assert settings.listeners == (
-            ListenerSettings(Endpoint("127.0.0.1", 16006), Endpoint("127.0.0.1", 8081), 80),
-            ListenerSettings(Endpoint("::1", 0), Endpoint("::1", 9090), 90),
+        assert settings.listens == (Endpoint("127.0.0.1", 16006), Endpoint("::1", 0))
+        assert settings.sidecar is not None
+        assert settings.sidecar.ports == (
+            PortSettings(Endpoint("127.0.0.1", 8081), 80),
+            PortSettings(Endpoint("::1", 9090), 90),
         )
 
     def test_policy_and_keys(self) -> None:
@@ -106,7 +107,8 @@ class TestEnvironment:
                 "POINTSMAN_DECISION_HEADER": "1",
             },
         )
-        assert [listener.workload_port for listener in settings.listeners] == [3, 4]
+        assert settings.sidecar is not None
+        assert [port.number for port in settings.sidecar.ports] == [3, 4]
         assert settings.table_file == "t,able.yaml"
         assert settings.keys.names == (b"x", b"y")
         assert settings.decision_header
@@ -120,7 +122,8 @@ class TestEnvironment:
     @pytest.mark.parametrize("text", ["", "tcp://10.0.0.1:80"])
     def test_what_kubernetes_injects_counts_as_unset(self, text: str) -> None:
         settings = parse(argv(), {"POINTSMAN_WORKLOAD_PORT": text, "POINTSMAN_PORT": text, "POINTSMAN_ADMIN": text})
-        assert settings.listeners[0].workload_port == 8081
+        assert settings.sidecar is not None
+        assert settings.sidecar.ports[0].number == 8081
         assert settings.admin is not None
 
     def test_a_fault_names_the_variable(self) -> None:
@@ -211,7 +214,7 @@ class TestFaults:
             {"POINTSMAN_MAX_FIELDS": "0"},
         )
         assert [fault.partition(" ")[0] for fault in found] == [
-            *("unknown", "--listen", "--baseline:", "--workload", "POINTSMAN_MAX_FIELDS:", "--table", "--admin:"),
+            *("unknown", "--listen", "--baseline:", "POINTSMAN_MAX_FIELDS:", "--workload", "--table", "--admin:"),
         ]
         assert not any("\n" in fault for fault in found)
 

@@ -22,7 +22,6 @@ from tests.support.exchange import (
     SANDBOX_2,
     TAGGED,
     WORKLOAD,
-    FixedTables,
     RecordingUpstream,
     Script,
     request_head,
@@ -919,11 +918,11 @@ def test_a_refused_upgrade_is_the_last_request() -> None:
 def test_whether_a_tunnel_is_still_routed() -> None:
     script = tunnel()
     assert script.exchange.is_routed
-    assert isinstance(script.port.tables, FixedTables)
-    script.port.tables.view = route_table(Endpoint("other", 1), SANDBOX).view(WORKLOAD)
+    assert script.place is not None
+    script.place.view = route_table(Endpoint("other", 1), SANDBOX).view(WORKLOAD)
     assert script.exchange.is_routed
     for table in (route_table(Endpoint("other", 1)), RoutingTable("2", [])):
-        script.port.tables.view = table.view(WORKLOAD)
+        script.place.view = table.view(WORKLOAD)
         assert not script.exchange.is_routed
     script.does(script.exchange.route_ended)
     assert script.used[0].is_cancelled

@@ -1,0 +1,192 @@
+"""Where a request arrives: the workload, and its port, that a decision is about.
+
+A *place* holds what a request needs of its workload. A sidecar's listener has one (`OnePlace`); a router has one for
+each entry of the table's `services`, found by the request's Host or `:authority` (`RouterPlaces`). An exchange asks its
+listener's `Places` once, at its start, and keeps the place that it found.
+
+How a router's places are made (`proxy.routertables` does it for a file and for the feed):
+
+    index = PlaceIndex()
+    for service in services:
+        index.add(service, router_place(service, policy, view_of[service.baseline], traffic))
+    places.put(index)                       all at once: one assignment
+
+`Place.view` alone is changed later: `index.set_view(workload, view)` gives all places of one workload another view, and
+leaves the rest as they are. Views may share live and gone sets that are changed in place, as the feed's do.
+
+Hosts are compared without case and trailing dot. An authority's port counts only where a host has several entries; then
+it picks by the port of their `upstream`, and none is 80 (SPEC 4, "Router"). The usual spellings are keys of one
+dictionary, so a request pays for one lookup; any other spelling is taken apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from proxy.codec.edits import prepared
+from proxy.codec.events import Prepared
+from proxy.routing.authority import DEFAULT_PORT, host_name, named, split_authority
+from proxy.routing.decision import NOT_SYNCED_DECISION, UNKNOWN_HOST_DECISION, Decider, Decision, Policy
+from proxy.routing.names import Endpoint, Workload
+from proxy.routing.table import Service
+from proxy.routing.view import WorkloadView
+from proxy.telemetry.traffic import KeyTraffic
+
+HOP: Final = b"pointsman-hop"
+
+
+class Place:
+    """One port of one workload. `number` is the port whose mappings apply (SPEC 6); `view` None: no table yet.
+
+    `baseline_hop` marks what a router sends to the baseline; a sidecar marks nothing there (SPEC 4).
+    """
+
+    __slots__ = ("baseline", "baseline_hop", "decider", "hop", "number", "traffic", "view")
+
+    def __init__(
+        self,
+        number: int,
+        baseline: tuple[Endpoint, ...],
+        decider: Decider,
+        hop: Prepared,
+        baseline_hop: Prepared | None = None,
+        view: WorkloadView | None = None,
+        traffic: KeyTraffic | None = None,
+    ) -> None:
+        self.number: Final = number
+        self.baseline: Final = baseline
+        self.decider: Final = decider
+        self.hop: Final = hop
+        self.baseline_hop: Final = baseline_hop
+        self.view = view
+        self.traffic: Final = traffic  # where somebody asks for counts per key
+
+
+def sidecar_place(
+    workload: Workload, number: int, baseline: Endpoint, decider: Decider, traffic: KeyTraffic | None = None
+) -> Place:
+    return Place(number, (baseline,), decider, prepared(HOP, str(workload).encode()), traffic=traffic)
+
+
+def router_place(
+    service: Service, policy: Policy, view: WorkloadView | None, traffic: KeyTraffic | None = None
+) -> Place:
+    """Cost: 3 us."""
+    me = str(service.baseline).encode()
+    return Place(
+        service.port,
+        (service.upstream,),
+        Decider(service.baseline, policy, router=True),
+        prepared(HOP, me),
+        prepared(HOP, me + b";baseline"),
+        view,
+        traffic,
+    )
+
+
+class Places:
+    """Where the requests of a listener arrive."""
+
+    __slots__ = ()
+
+    def find(self, host: bytes) -> Place | None:
+        """The place that a request for this Host or `:authority` arrives at; None: nobody's (`why_none`)."""
+        raise NotImplementedError
+
+    def why_none(self) -> Decision:
+        """How a request is answered that arrives nowhere."""
+        return UNKNOWN_HOST_DECISION
+
+
+class OnePlace(Places):
+    """A sidecar's listener, whatever the host."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: Place) -> None:
+        self.place: Final = place
+
+    def find(self, host: bytes) -> Place | None:
+        return self.place
+
+
+class RouterPlaces(Places):
+    """A router's, by host. Shared by its listeners."""
+
+    __slots__ = ("_by_authority", "index")
+
+    def __init__(self) -> None:
+        self.index: PlaceIndex | None = None  # None: no table yet
+        self._by_authority: dict[bytes, Place] = {}
+
+    def put(self, index: PlaceIndex) -> None:
+        """These places from now on."""
+        self.index = index
+        self._by_authority = index.by_authority
+
+    def find(self, host: bytes) -> Place | None:
+        place = self._by_authority.get(host)
+        return place if place is not None else self._find_respelled(host)
+
+    def _find_respelled(self, host: bytes) -> Place | None:
+        return self.index.find(host) if self.index is not None else None
+
+    def why_none(self) -> Decision:
+        return UNKNOWN_HOST_DECISION if self.index is not None else NOT_SYNCED_DECISION
+
+
+class PlaceIndex:
+    """The places of one list of services. `upstreams`: where their baselines are."""
+
+    __slots__ = ("_of", "_several", "by_authority", "upstreams")
+
+    def __init__(self) -> None:
+        # `host` where that is enough, and `host:port` with the port of its entry's upstream
+        self.by_authority: Final[dict[bytes, Place]] = {}
+        self.upstreams: Final[set[Endpoint]] = set()
+        self._several: Final[dict[bytes, dict[int, Place]]] = {}  # hosts with several entries, by upstream port
+        self._of: Final[dict[Workload, list[Place]]] = {}
+
+    def add(self, service: Service, place: Place) -> None:
+        """Of two entries for one host and one upstream port the first one counts."""
+        self.upstreams.add(service.upstream)
+        self._of.setdefault(service.baseline, []).append(place)
+        for host in service.hosts:
+            self._add_host(host_name(host.encode("ascii")), service.upstream.port, place)
+
+    def _add_host(self, name: bytes, port: int, place: Place) -> None:
+        known = self.by_authority
+        if known.setdefault(named(name, port), place) is not place:
+            return
+        ports = self._several.get(name)
+        if ports is None:
+            first = known.setdefault(named(name), place)
+            if first is place:
+                return
+            ports = self._several[name] = {first.baseline[0].port: first}
+        ports[port] = place
+        default = ports.get(DEFAULT_PORT)
+        if default is not None:
+            known[named(name)] = default
+        else:
+            known.pop(named(name), None)
+
+    def find(self, authority: bytes) -> Place | None:
+        """By an authority in any spelling."""
+        parts = split_authority(authority)
+        if parts is None:
+            return None
+        name, port = parts
+        ports = self._several.get(name)
+        if ports is None:
+            return self.by_authority.get(named(name))
+        return ports.get(DEFAULT_PORT if port is None else port)
+
+    def workloads(self) -> Iterable[Workload]:
+        return self._of.keys()
+
+    def set_view(self, workload: Workload, view: WorkloadView | None) -> None:
+        """All places of a workload look their requests up here from now on."""
+        for place in self._of.get(workload, ()):
+            place.view = view
