@@ -35,6 +35,8 @@ NAMES: Final = tuple(name.decode("ascii") for name in DEFAULT_NAMES)
 Form = Literal["strict", "signadot"]
 FORMS: Final[tuple[Form, ...]] = ("strict", "signadot")
 
+_MAX_NAME: Final = 256  # a strict expression takes 11 characters for each of a name's: a longer one fits nowhere
+
 StringMatch = Mapping[str, str]
 
 _HOP: Final = "pointsman-hop"
@@ -68,11 +70,10 @@ def key_matches(key: str, form: str = "strict", names: Sequence[str] = NAMES) ->
 
     Raises: MatchTooLong (names of some hundred characters), ValueError for an unknown form.
     """
+    _check(form, names)
     if form == "signadot":
         regex = _regex(patterns.loose(names, key))
         return (HeaderMatch({"baggage": regex}), HeaderMatch({"tracestate": regex}))
-    if form != "strict":
-        raise ValueError(f"the form of a match is one of {', '.join(FORMS)}")
     return (*_in_baggage(names, key), *_in_tracestate(names, key))
 
 
@@ -118,11 +119,10 @@ def gateway_key_matches(key: str, form: str = "strict", names: Sequence[str] = N
 
     Raises: MatchTooLong, ValueError for an unknown form.
     """
+    _check(form, names)
     if form == "signadot":
         loose = patterns.loose(names, key)
         return GatewayMatches((_gateway("baggage", loose),), (), (_gateway("tracestate", loose),))
-    if form != "strict":
-        raise ValueError(f"the form of a match is one of {', '.join(FORMS)}")
     return GatewayMatches(
         (_gateway("baggage", patterns.baggage_key(names, key)),),
         (_gateway("baggage", patterns.baggage_names(names)),),
@@ -162,6 +162,14 @@ def merged(block: Mapping[str, Any], match: HeaderMatch) -> dict[str, Any]:
                 without[theirs] = _either(theirs, without[theirs], condition)
         result["withoutHeaders"] = without
     return result
+
+
+def _check(form: str, names: Sequence[str]) -> None:
+    if form not in FORMS:
+        raise ValueError(f"the form of a match is one of {', '.join(FORMS)}")
+    for name in names:
+        if len(name) > _MAX_NAME:
+            raise MatchTooLong(f"a key name of {len(name)} characters; {_MAX_NAME} are the most here")
 
 
 def _in_baggage(names: Sequence[str], key: str) -> list[HeaderMatch]:
