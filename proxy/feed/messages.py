@@ -11,6 +11,8 @@
 - A `Change` fits on the table at `from_position` only; a proxy that has another one answers `Resync`.
 - `salt` says by what the keys that are digests were digested (`proxy.routing.digest`). With another salt than it has a
   proxy can't take a change: the controller compares the one in `Hello`, the proxy those in `Change` and `Current`.
+- A router has no workload: it gets the whole table, with keys as they are (no salt), and what routers alone need,
+  services and previews. Where a sidecar's lists hold keys of its workload, a router's hold `{routingKey, baseline}`.
 - Everything is bounded: messages in bytes, lists in entries, texts in characters.
 """
 
@@ -25,14 +27,17 @@ PATH: Final = "/feed/v1"
 SCHEMA: Final = "pointsman.dev/v1alpha1"
 
 # What one message may hold, so that reading it stalls a proxy's loop for a few milliseconds only. A sender splits where
-# any of the first three is reached; more than `MAX_MESSAGE_BYTES` is not read (one large route may come on top).
+# any of the first four is reached; more than `MAX_MESSAGE_BYTES` is not read (one large route may come on top).
 PART_ROUTES: Final = 500
 PART_KEYS: Final = 20_000
+PART_HOSTS: Final = 500  # services and previews
 PART_BYTES: Final = 1 << 20
 MAX_MESSAGE_BYTES: Final = 2 << 20
 # The whole of a slice, far above the 100,000 routes and keys that are meant to work.
 MAX_ROUTES: Final = 250_000
 MAX_KEYS: Final = 1_000_000
+MAX_SERVICES: Final = 20_000
+MAX_PREVIEWS: Final = 250_000
 MAX_COUNTS: Final = 2_000  # keys in one traffic message
 MAX_FAULTS: Final = 100
 MAX_FAULT: Final = 500  # characters
@@ -42,6 +47,9 @@ MAX_POSITION: Final = (1 << 53) - 1
 # Both sides ping so often, and call the other one dead if no pong comes within the timeout: 30 s in all.
 HEARTBEAT_S: Final = 10.0
 HEARTBEAT_TIMEOUT_S: Final = 20.0
+
+SIDECAR: Final = "sidecar"
+ROUTER: Final = "router"
 
 Fields = dict[str, object]
 
@@ -59,7 +67,7 @@ class Hello:
 
     id: str  # stable for as long as the process lives, and better for as long as the pod does
     boot: str  # random, new in each process
-    workload: str  # namespace/kind/name
+    workload: str | None  # namespace/kind/name; None: a router, of whatever its services name
     ports: tuple[int, ...] = ()
     release: str = ""
     position: int | None = None
@@ -68,7 +76,8 @@ class Hello:
     schemas: tuple[str, ...] = (SCHEMA,)
 
     def fields(self) -> Fields:
-        proxy: Fields = {"id": self.id, "boot": self.boot, "workload": self.workload}
+        proxy: Fields = {"id": self.id, "boot": self.boot}
+        proxy |= {"mode": ROUTER} if self.workload is None else {"workload": self.workload}
         proxy |= {"ports": self.ports, "release": self.release or None}
         fields: Fields = {"type": "hello", "schemas": self.schemas, "proxy": proxy}
         return fields | {"position": self.position, "version": self.version, "salt": self.salt}
@@ -92,6 +101,11 @@ class RefusedRoute:
 
     routing_key: str
     faults: tuple[str, ...]
+    workload: str | None = None  # of a router's
+
+    def document(self) -> Fields:
+        fields: Fields = {"routingKey": self.routing_key, "faults": _cut(self.faults[:_ROUTE_FAULTS])}
+        return fields if self.workload is None else fields | {"workload": self.workload}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +118,7 @@ class Nack:
     routes: tuple[RefusedRoute, ...] = ()
 
     def fields(self) -> Fields:
-        refused = self.routes[:MAX_FAULTS]
-        routes = [{"routingKey": each.routing_key, "faults": _cut(each.faults[:_ROUTE_FAULTS])} for each in refused]
+        routes = [route.document() for route in self.routes[:MAX_FAULTS]]
         fields: Fields = {"type": "nack", "nonce": self.nonce, "faults": _cut(self.faults)}
         return fields | {"isWhole": self.is_whole, "routes": routes}
 
@@ -125,6 +138,11 @@ class Count:
     key: str
     from_sandbox: int
     from_baseline: int
+    workload: str | None = None  # of a router's
+
+    def document(self) -> tuple[object, ...]:
+        both = self.key, self.from_sandbox, self.from_baseline
+        return both if self.workload is None else (*both, self.workload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +159,7 @@ class Traffic:
     reply: str | None = None
 
     def fields(self) -> Fields:
-        counts = [(each.key, each.from_sandbox, each.from_baseline) for each in self.counts]
+        counts = [each.document() for each in self.counts]
         fields: Fields = {"type": "traffic", "seq": self.seq, "counts": counts}
         return fields | {"lost": self.lost, "reply": self.reply}
 
@@ -159,7 +177,8 @@ class Goodbye:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One part of the whole slice. `document`: a RoutingTable document with this part's content."""
+    """One part of the whole slice. `document`: a RoutingTable document with this part's content. For routers its live
+    keys are all that live, those of its routes too."""
 
     nonce: str
     position: int
@@ -182,6 +201,8 @@ CHANGE_LISTS: Final = {
     "not_gone_keys": "notGoneKeys",
     "gone_routes": "goneRoutes",
     "not_gone_routes": "notGoneRoutes",
+    "previews": "previews",
+    "removed_previews": "removedPreviews",
 }
 
 
@@ -191,7 +212,11 @@ class Change:
 
     Live and gone keys are named as in the snapshot: with a salt all of them by digest; those of routes and gone routes
     stand for themselves, and a key with a route is live by it. What is removed goes first, what is added wins. Each
-    list holds a key once, over all parts.
+    list holds a key, or a workload's key, once, over all parts.
+
+    `services`, where they changed, are all of them, over all parts; None in all parts: they are as they were. What is
+    said of previews is new and changed ones, and those that are not any more, by what their hosts are made of
+    (`removedPreviews`: {domain, endpoint, routingKey}).
     """
 
     nonce: str
@@ -199,13 +224,16 @@ class Change:
     from_position: int
     version: str
     routes: Sequence[object] = ()  # documents of new and changed ones
-    removed_routes: Sequence[str] = ()  # keys
+    removed_routes: Sequence[object] = ()  # keys, or documents
     live_keys: Sequence[str] = ()
     not_live_keys: Sequence[str] = ()
     gone_keys: Sequence[str] = ()
     not_gone_keys: Sequence[str] = ()
     gone_routes: Sequence[object] = ()  # documents
-    not_gone_routes: Sequence[str] = ()  # keys
+    not_gone_routes: Sequence[object] = ()  # keys, or documents
+    previews: Sequence[object] = ()  # documents
+    removed_previews: Sequence[object] = ()  # documents
+    services: Sequence[object] | None = None  # documents
     salt: str | None = None
     part: int = 0
     is_last: bool = True
@@ -214,6 +242,8 @@ class Change:
         fields: Fields = {"type": "change", "nonce": self.nonce, "position": self.position}
         fields |= {"from": self.from_position, "version": self.version, "salt": self.salt}
         fields |= {"part": self.part, "isLast": self.is_last}
+        if self.services is not None:
+            fields["services"] = list(self.services)
         return fields | {name: list(entries) for name, entries in self._lists() if entries}
 
     def _lists(self) -> Iterable[tuple[str, Sequence[object]]]:

@@ -339,7 +339,7 @@ class _ComingUpdate(_Coming):
         def names(values: Sequence[str], path: str) -> list[bytes]:
             return reader.keys(list(values), path, are_digests=are_digests)
 
-        def keys(values: Sequence[str], path: str) -> list[bytes]:
+        def keys(values: Sequence[object], path: str) -> list[bytes]:
             return reader.keys(list(values), path, are_digests=False)
 
         update.live += names(message.live_keys, "liveKeys")

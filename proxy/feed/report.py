@@ -53,7 +53,7 @@ class Reporter:
 
     def _messages(self, reply: str | None) -> list[Traffic]:
         counts, is_lossy = self._traffic.take()
-        entries = iter([Count(key.decode("ascii"), *both) for key, both in counts.items()])
+        entries = iter([Count(key.decode("ascii"), both[0], both[1]) for key, both in counts.items()])
         messages: list[Traffic] = []
         while True:
             part = tuple(islice(entries, MAX_COUNTS))

@@ -17,7 +17,11 @@ from proxy.feed.messages import (
     MAX_KEYS,
     MAX_MESSAGE_BYTES,
     MAX_POSITION,
+    MAX_PREVIEWS,
     MAX_ROUTES,
+    MAX_SERVICES,
+    ROUTER,
+    SIDECAR,
     Ack,
     Change,
     Count,
@@ -41,6 +45,7 @@ from proxy.routing.faults import excerpt
 _MAX_NAME: Final = 253  # as the table's names and version
 _MAX_TOKEN: Final = 64
 _MAX_KEY: Final = 63
+_MAX_WORKLOAD: Final = 3 * _MAX_NAME + 2
 _MAX_PORTS: Final = 256
 _MAX_SCHEMAS: Final = 16
 
@@ -194,10 +199,13 @@ def _hello(fields: _Fields) -> Hello:
     ports = tuple(port for port in proxy.entries("ports", _MAX_PORTS) if type(port) is int and 1 <= port <= 65535)
     if proxy.has("ports") and len(ports) != len(proxy.entries("ports", _MAX_PORTS)):
         raise proxy.wrong("ports", "a list of integers in 1-65535")
+    mode = proxy.optional_text("mode", _MAX_TOKEN) or SIDECAR
+    if mode not in (SIDECAR, ROUTER):
+        raise proxy.wrong("mode", f"{SIDECAR} or {ROUTER}")
     return Hello(
         id=proxy.text("id"),
         boot=proxy.text("boot", _MAX_TOKEN),
-        workload=proxy.text("workload", 3 * _MAX_NAME + 2),
+        workload=proxy.text("workload", _MAX_WORKLOAD) if mode == SIDECAR else None,
         ports=ports,
         release=proxy.optional_text("release") or "",
         position=fields.optional_number("position"),
@@ -217,7 +225,9 @@ def _nack(fields: _Fields) -> Nack:
         if type(entry) is not dict:
             raise fields.wrong("routes", "a list of objects")
         route = _Fields(entry, "routes.")
-        routes.append(RefusedRoute(route.text("routingKey"), route.texts("faults", MAX_FAULTS, MAX_FAULT)))
+        faults = route.texts("faults", MAX_FAULTS, MAX_FAULT)
+        workload = route.optional_text("workload", _MAX_WORKLOAD)
+        routes.append(RefusedRoute(route.text("routingKey"), faults, workload))
     return Nack(
         fields.text("nonce", _MAX_TOKEN),
         fields.texts("faults", MAX_FAULTS, MAX_FAULT),
@@ -231,7 +241,7 @@ def _traffic(fields: _Fields) -> Traffic:
     for entry in fields.entries("counts", MAX_COUNTS):
         count = _count(entry)
         if count is None:
-            raise fields.wrong("counts", "a list of [key, from sandbox, from baseline]")
+            raise fields.wrong("counts", "a list of [key, from sandbox, from baseline], or with a workload after that")
         counts.append(count)
     return Traffic(
         fields.number("seq", 1), tuple(counts), fields.flag("lost", False), fields.optional_text("reply", _MAX_TOKEN)
@@ -239,16 +249,19 @@ def _traffic(fields: _Fields) -> Traffic:
 
 
 def _count(entry: object) -> Count | None:
-    if type(entry) is not list or len(entry) != 3:
+    if type(entry) is not list or len(entry) not in (3, 4):
         return None
-    key, from_sandbox, from_baseline = entry
+    key, from_sandbox, from_baseline = entry[:3]
+    workload = entry[3] if len(entry) == 4 else None
     if type(key) is not str or not 0 < len(key) <= _MAX_KEY:
+        return None
+    if workload is not None and not (type(workload) is str and 0 < len(workload) <= _MAX_WORKLOAD):
         return None
     if type(from_sandbox) is not int or type(from_baseline) is not int:
         return None
     if not (0 <= from_sandbox <= MAX_POSITION and 0 <= from_baseline <= MAX_POSITION):
         return None
-    return Count(key, from_sandbox, from_baseline)
+    return Count(key, from_sandbox, from_baseline, workload)
 
 
 def _snapshot(fields: _Fields) -> Snapshot:
@@ -269,13 +282,16 @@ def _change(fields: _Fields) -> Change:
         from_position=fields.number("from"),
         version=fields.text("version"),
         routes=fields.entries("routes", MAX_ROUTES),
-        removed_routes=fields.texts("removedRoutes", MAX_ROUTES),
+        removed_routes=tuple(fields.entries("removedRoutes", MAX_ROUTES)),
         live_keys=fields.texts("liveKeys", MAX_KEYS),
         not_live_keys=fields.texts("notLiveKeys", MAX_KEYS),
         gone_keys=fields.texts("goneKeys", MAX_KEYS),
         not_gone_keys=fields.texts("notGoneKeys", MAX_KEYS),
         gone_routes=fields.entries("goneRoutes", MAX_ROUTES),
-        not_gone_routes=fields.texts("notGoneRoutes", MAX_ROUTES),
+        not_gone_routes=tuple(fields.entries("notGoneRoutes", MAX_ROUTES)),
+        previews=fields.entries("previews", MAX_PREVIEWS),
+        removed_previews=fields.entries("removedPreviews", MAX_PREVIEWS),
+        services=fields.entries("services", MAX_SERVICES) if fields.has("services") else None,
         salt=fields.salt(),
         part=fields.part(),
         is_last=fields.flag("isLast", default=True),
