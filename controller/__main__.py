@@ -72,6 +72,7 @@ async def _run(settings: Settings) -> int:
     from controller.rest.patience import KEEP_ALIVE_S
     from controller.rest.ruleswatch import RulesFeed
     from controller.rest.services import Services
+    from controller.routersfile import RoutersFile
     from controller.state import StateError, open_state
     from controller.tls import Certificate
     from controller.writing import Writer
@@ -85,8 +86,10 @@ async def _run(settings: Settings) -> int:
         reloads: list[Reloading] = []
         tokens = TokensFile(settings.tokens_file) if settings.tokens_file is not None else None
         certificate = Certificate(*settings.tls) if settings.tls is not None else None
+        routers = RoutersFile(settings.services_file, settings.preview_domain, settings.istio_mode == "router")
         for what, paths, load in (
             ("--tokens-file", [settings.tokens_file or ""], tokens.load if tokens is not None else None),
+            ("--services", [settings.services_file or ""], routers.load if settings.services_file else None),
             ("--tls-cert, --tls-key", settings.tls or (), certificate.load if certificate is not None else None),
         ):
             try:
@@ -121,7 +124,9 @@ async def _run(settings: Settings) -> int:
         allow = AllowList(map(str, settings.destination_allow))
         roll = Roll(state.proxies)
         hub = Hub(state.feed, _clock, roll)
-        engine = Engine(store, state.keys, CompileSettings(allow), [hub.apply], clock=_clock)
+        compile_settings = CompileSettings(allow, settings.preview_domain, routers.content)
+        engine = Engine(store, state.keys, compile_settings, [hub.apply], clock=_clock)
+        routers.on_change = engine.set_for_routers
         writer = Writer(store, settings.quotas, _clock)
         lifecycle = Lifecycle(store, engine, writer, hub, audit, settings.drain_limit_s, _clock)
         engine.on_settled.extend((lifecycle.hear, hub.hear))

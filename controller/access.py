@@ -4,9 +4,11 @@ The file is a YAML list, one entry per token:
 
     - {name: ci, tokenSha256: <64 hex digits>, role: write, namespaces: [hotrod]}
     - {name: location, token: <the token itself>, role: proxy, workload: hotrod/Deployment/location}
+    - {name: mesh, tokenSha256: <64 hex digits>, role: router}
 
-`read` may look, `write` may change too, `proxy` may only take the feed of its workload. With `namespaces`, a reader or
-writer sees and changes nothing outside them. Neither tokens nor their hashes are ever said.
+`read` may look, `write` may change too, `proxy` may only take the feed of its workload, `router` only that of routers,
+which holds all keys. With `namespaces`, a reader or writer sees and changes nothing outside them. Neither tokens nor
+their hashes are ever said.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from proxy.routing.text import parse_text
 READ: Final = "read"
 WRITE: Final = "write"
 PROXY: Final = "proxy"
+ROUTER: Final = "router"
+_MORE: Final = ((WRITE, READ), (ROUTER, PROXY))  # a role, and another one for which it is enough
 
 _ENTRY: Final = named("name role", "token tokenSha256 workload namespaces")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -47,8 +51,14 @@ class Identity:
     workload: Workload | None = None
 
     def may(self, role: str) -> bool:
-        """Whether this role is enough where that one is asked for."""
-        return self.role == role or (self.role == WRITE and role == READ)
+        """Whether this role is enough where that one is asked for. Whose feed it is good for, `may_attach` says."""
+        return self.role == role or (self.role, role) in _MORE
+
+    def may_attach(self, workload: Workload | None) -> bool:
+        """As a proxy of this workload; None: as a router. Where there are no tokens, anybody may."""
+        if self is ANYBODY:
+            return True
+        return self.role == (PROXY if workload is not None else ROUTER) and self.workload == workload
 
     def sees(self, namespace: str) -> bool:
         return self.namespaces is None or namespace in self.namespaces
@@ -101,12 +111,14 @@ def _entry(reader: Reader, value: object, path: str) -> Iterator[tuple[bytes, Id
     if found is None:
         return
     name = _name(reader, found.get("name", MISSING), f"{path}.name")
-    role = reader.choice(found.get("role", MISSING), f"{path}.role", (READ, WRITE, PROXY))
+    role = reader.choice(found.get("role", MISSING), f"{path}.role", (READ, WRITE, PROXY, ROUTER))
     digest = _digest(reader, found.get("token"), found.get("tokenSha256"), path)
     namespaces = None
     if "namespaces" in found:
         if role == PROXY:
             reader.fault(f"{path}.namespaces", "a proxy has a workload instead")
+        elif role == ROUTER:
+            reader.fault(f"{path}.namespaces", "a router gets what is in all of them")
         listed = reader.entries(found, "namespaces", path, partial(_name, reader), at_least=1)
         namespaces = frozenset(each for each in listed if each is not None)
     workload = None

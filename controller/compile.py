@@ -43,20 +43,22 @@ from controller.keystate import KeyState, combined_version
 from controller.match import SandboxIndex, is_member, looks_in
 from controller.memory import KeyMemory
 from controller.objects import Object, Ref, RouteGroup, Sandbox, Status
+from controller.routers import NOTHING as FOR_ROUTERS_NOTHING
+from controller.routers import ForRouters
 from controller.status import Claim, status_of
 from proxy.routing.names import Workload
-from proxy.routing.table import GoneRoute, Preview, Route, RoutingTable, Service
+from proxy.routing.table import GoneRoute, Preview, Route, RoutingTable
 
 Workloads = Mapping[Workload, frozenset[int]]  # the workloads that exist, with their ports
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`preview_domain`: where the preview gateway answers, if there is one. `services`: router mode's, as they are."""
+    """`preview_domain`: where the preview gateway answers, if there is one. `for_routers`: at first."""
 
     allow: AllowList = field(default_factory=AllowList)
     preview_domain: str | None = None
-    services: tuple[Service, ...] = ()
+    for_routers: ForRouters = FOR_ROUTERS_NOTHING
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,7 @@ class Compilation:
     `keys`: the new state of each key that is not as it was, also of those that are forgotten.
     `statuses`: of each object whose status is not as it was given or computed before.
     `memory`: the records that changed; None: forget it.
+    `for_routers`: what routers get beside keys; `is_for_routers_new`: it is not as it was.
     `touched`: objects whose status or changes may be others than before.
     """
 
@@ -74,7 +77,8 @@ class Compilation:
     statuses: Mapping[Ref, Status]
     memory: Mapping[str, KeyMemory | None]
     _states: tuple[KeyState, ...]
-    _services: tuple[Service, ...]
+    for_routers: ForRouters = FOR_ROUTERS_NOTHING
+    is_for_routers_new: bool = False
     touched: frozenset[Ref] = frozenset()
 
     @cached_property
@@ -87,9 +91,14 @@ class Compilation:
             [state.key.encode() for state in states if state.is_live and not state.routes],
             [state.key.encode() for state in states if state.is_gone],
             chain.from_iterable(state.gone_routes for state in states),
-            self._services,
-            chain.from_iterable(state.previews for state in states),
+            self.for_routers.services,
+            chain(self.for_routers.previews, chain.from_iterable(state.previews for state in states)),
         )
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the table is not as it was."""
+        return bool(self.keys) or self.is_for_routers_new
 
 
 class Compiler:
@@ -98,6 +107,8 @@ class Compiler:
     def __init__(self, settings: Settings | None = None, memory: Mapping[str, KeyMemory] | None = None) -> None:
         self._settings: Final = settings or Settings()
         self._workloads: Workloads | None = None
+        self._for_routers = self._settings.for_routers
+        self._is_for_routers_new = False
         self._objects: Final[dict[Ref, Object]] = {}
         self._changes: Final[dict[Ref, Changes]] = {}
         self._statuses: Final[dict[Ref, Status]] = {}
@@ -164,6 +175,10 @@ class Compiler:
                 self._sandbox_changed(ref, object_, object_)
                 self._dirty_statuses.add(ref)
                 self._touch(object_)
+
+    def set_for_routers(self, for_routers: ForRouters) -> None:
+        self._is_for_routers_new |= for_routers != self._for_routers
+        self._for_routers = for_routers
 
     def _claim(self, before: Object | None, after: Object | None) -> None:
         for object_ in (before, after):
@@ -245,7 +260,7 @@ class Compiler:
 
     @property
     def has_news(self) -> bool:
-        return bool(self._dirty_keys or self._dirty_groups or self._dirty_statuses)
+        return bool(self._dirty_keys or self._dirty_groups or self._dirty_statuses or self._is_for_routers_new)
 
     @property
     def objects(self) -> Mapping[Ref, Object]:
@@ -290,13 +305,15 @@ class Compiler:
                 statuses[ref] = self._statuses[ref] = status
         touched = frozenset(self._dirty_statuses)
         self._dirty_keys, self._dirty_groups, self._dirty_statuses = set(), set(), set()
+        is_for_routers_new, self._is_for_routers_new = self._is_for_routers_new, False
         return Compilation(
-            combined_version(self._sum, self._settings.services),
+            combined_version(self._sum, self._for_routers.text),
             tuple(changed),
             statuses,
             remembered,
             tuple([self._states[key] for key in self._order]),
-            self._settings.services,
+            self._for_routers,
+            is_for_routers_new,
             touched,
         )
 

@@ -15,12 +15,13 @@ from typing import Final, NamedTuple
 from controller.grammar import LABEL_KEY_RULE, is_label_key
 from controller.quotas import Quotas
 from proxy.flags import listen_endpoint, network
-from proxy.options import Option, Values, asks_for_help, help_rows, plain, read_options, seconds, whole
-from proxy.routing.names import Endpoint
+from proxy.options import Option, Values, asks_for_help, choice, help_rows, plain, read_options, seconds, whole
+from proxy.routing.names import Endpoint, is_dns_name
 
 __all__ = ["ConfigError", "Settings", "asks_for_help", "help_text", "parse"]
 
 STATE_FOLDER: Final = ".pointsman"
+_MAX_DOMAIN: Final = 253 - 64  # one label and its dot come before it
 _LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 
 
@@ -47,6 +48,13 @@ def _label_key(text: str) -> str:
     return text
 
 
+def _domain(text: str) -> str:
+    name = text.lower().removesuffix(".")
+    if not is_dns_name(name) or len(name) > _MAX_DOMAIN:
+        raise ValueError(f"must be a DNS name of at most {_MAX_DOMAIN} characters, is {text!r}")
+    return name
+
+
 SOURCE: Final = Option(
     "source", "dir:DIR", _source, "where sandboxes and route groups are: a folder of YAML files", required=True
 )
@@ -70,8 +78,8 @@ TOKENS_FILE: Final = Option(
     "tokens-file",
     "FILE",
     plain,
-    "YAML list of {name, tokenSha256 or token, role: read|write|proxy, workload (proxy only), namespaces}; read again "
-    "when it changes; a broken new one is refused and the old one stays",
+    "YAML list of {name, tokenSha256 or token, role: read|write|proxy|router, workload (proxy only), namespaces}; read "
+    "again when it changes; a broken new one is refused and the old one stays",
     default_text="none: whoever reaches the listener may do everything, so it must be on loopback",
 )
 TLS_CERT: Final = Option(
@@ -111,6 +119,29 @@ DESTINATION_ALLOW: Final = Option(
     why="a controller on loopback serves this machine only",
     repeatable=True,
 )
+SERVICES: Final = Option(
+    "services",
+    "FILE",
+    plain,
+    "what routers answer for: YAML {services: [...], previews: [...]} as in a routing table; read again when it "
+    "changes; a broken new one is refused and the old one stays",
+    default_text="none: routers know no host",
+)
+PREVIEW_DOMAIN: Final = Option(
+    "preview-domain",
+    "DOMAIN",
+    _domain,
+    "sandboxes' endpoints are at <endpoint>--<routing key>.DOMAIN, by way of routers",
+    default_text="none: endpoints have no host",
+)
+ISTIO_MODE: Final = Option(
+    "istio-mode",
+    "off|rules|router",
+    choice("off", "rules", "router"),
+    "how forks are called in an Istio mesh: router: routers call them by their own hosts (`authority: destination`), "
+    "since the mesh routes by host again; rules and off: with the host that the request has",
+    default="off",
+)
 DRAIN_LIMIT: Final = Option(
     "drain-limit",
     "SECONDS",
@@ -133,6 +164,9 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     QUOTA_OWNER,
     OWNER_LABEL,
     DESTINATION_ALLOW,
+    SERVICES,
+    PREVIEW_DOMAIN,
+    ISTIO_MODE,
     DRAIN_LIMIT,
 )
 
@@ -152,6 +186,9 @@ class Settings:
     audit_file: str | None
     quotas: Quotas
     destination_allow: tuple[IPv4Network | IPv6Network, ...]
+    services_file: str | None
+    preview_domain: str | None
+    istio_mode: str  # off, rules or router
     drain_limit_s: float
 
 
@@ -182,6 +219,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
             values.one(OWNER_LABEL),
         ),
         destination_allow=allow,
+        services_file=values.optional(SERVICES),
+        preview_domain=values.optional(PREVIEW_DOMAIN),
+        istio_mode=values.one(ISTIO_MODE),
         drain_limit_s=values.one(DRAIN_LIMIT),
     )
 

@@ -30,6 +30,7 @@ from controller.errors import NotFound, ObjectError, StoreError
 from controller.journal import Journal
 from controller.memory import KeyMemory, read_memory
 from controller.objects import Object, Ref, Status
+from controller.routers import ForRouters
 from controller.store import Changed, Event, Snapshot, Store
 from proxy.routing.names import Workload
 
@@ -152,6 +153,11 @@ class Engine:
         """Whose a live or gone key is."""
         return self._compiler.namespace_of(key)
 
+    def set_for_routers(self, for_routers: ForRouters) -> None:
+        """What routers get beside keys is another one."""
+        self._compiler.set_for_routers(for_routers)
+        self._news.set()
+
     # --- running -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -245,7 +251,7 @@ class Engine:
             self.counts.compilations += 1
             await self._remember(found.memory)
             self.compilation = found
-            if is_first or found.keys:
+            if is_first or found.is_news:
                 self.counts.table_changes += 1
                 for tell in self.on_compiled:
                     tell(found)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from json import dumps
 from typing import Final
 
-from proxy.routing.table import GoneRoute, Preview, Route, Service
+from proxy.routing.table import GoneRoute, Preview, Route
 
 _DIGEST_BYTES: Final = 32
 _MODULUS: Final = 1 << (8 * _DIGEST_BYTES)
@@ -51,7 +50,8 @@ class KeyState:
         return self.is_live or self.is_gone
 
 
-def combined_version(digests: int, services: Sequence[Service]) -> str:
-    """The version of a table whose key states have digests with this sum, whatever their order."""
-    text = dumps([digests % _MODULUS, [service.document() for service in services]])
+def combined_version(digests: int, rest: str) -> str:
+    """The version of a table whose key states have digests with this sum, whatever their order. `rest`: the text of all
+    else that it holds."""
+    text = f"{digests % _MODULUS}\n{rest}"
     return blake2b(text.encode(), digest_size=_VERSION_BYTES).hexdigest()

@@ -1,19 +1,23 @@
-"""The table by keys, its recent changes, and both as messages for the proxies of one workload. Pure.
+"""The table by keys, its recent changes, and both as messages for the proxies of one workload, or for routers. Pure.
 
 What is told to a proxy (SPEC 5): the routes and gone routes of its workload, and all live and gone keys, by digest. So
 a slice reveals no key of others, and the lists of digests are the same for all. What is the same for many is encoded
 and kept once: long lists of digests as messages of their own, which everybody gets; what follows them, for the proxies
 of one workload, or in a change for all whom it does not concern. So a thousand workloads cost little more than one.
+Routers (no workload) get the whole table (`whole`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from controller.feed.whole import Body, KeyChange, Texts, all_entries, changed_entries, messages, size_of_change
 from controller.keystate import KeyState
+from controller.routers import NOTHING as FOR_ROUTERS_NOTHING
+from controller.routers import ForRouters
 from proxy.feed.messages import PART_BYTES, PART_KEYS, PART_ROUTES, Change, Current, Snapshot
 from proxy.feed.wire import encode, encode_value
 from proxy.routing.digest import key_digest
@@ -33,11 +37,12 @@ _NOTHING: Final = KeyState("")
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One step: the table after it, and the state before it of each key that it changed."""
+    """One step: the table after it, and before it: the state of each key that it changed, and what routers get."""
 
     position: int
     version: str
     before: dict[str, KeyState]
+    for_routers_before: ForRouters
 
 
 @dataclass(slots=True)
@@ -60,16 +65,22 @@ _UNCHANGED: Final = _OfWorkload()
 class _Delta:
     """What changed between two positions."""
 
-    __slots__ = ("by_workload", "keys", "shared", "texts")
+    __slots__ = ("by_workload", "changes", "for_routers", "for_routers_before", "keys", "shared", "texts", "whole")
 
-    def __init__(self) -> None:
+    def __init__(self, for_routers_before: ForRouters, for_routers: ForRouters) -> None:
+        self.changes: list[KeyChange] = []
+        self.for_routers_before: Final = for_routers_before
+        self.for_routers: Final = for_routers
+        self.whole: Texts | None = None  # for routers, once one asked
         self.keys: dict[str, list[str]] = {"liveKeys": [], "notLiveKeys": [], "goneKeys": [], "notGoneKeys": []}
         self.by_workload: dict[Workload, _OfWorkload] = {}
         self.shared: tuple[list[str], list[dict[str, str]]] | None = None  # of all workloads, once somebody asked
         # The messages, once somebody asked; None: of all workloads that it does not concern but for keys.
         self.texts: dict[Workload | None, list[str]] = {}
 
-    def size_for(self, workload: Workload) -> int:
+    def size_for(self, workload: Workload | None) -> int:
+        if workload is None:
+            return size_of_change(self.changes, self.for_routers_before, self.for_routers)
         return sum(map(len, self.keys.values())) + self.by_workload.get(workload, _UNCHANGED).size
 
 
@@ -81,6 +92,7 @@ class Book:
         self.salt: Final = salt
         self.position = position
         self.version = ""
+        self._for_routers = FOR_ROUTERS_NOTHING
         self._states: Final[dict[str, KeyState]] = {}
         self._keys_of: Final[dict[Workload, dict[str, None]]] = {}  # with a route or a gone route there
         self._digests: Final[dict[str, str]] = {}
@@ -90,18 +102,31 @@ class Book:
         self._deltas: Final[dict[tuple[int, str | None], _Delta | None]] = {}  # by where they begin; they end here
         self._shared: tuple[list[str], list[str]] | None = None  # of all snapshots
         self._snapshots: Final[dict[Workload, list[str]]] = {}
+        self._whole: Texts | None = None  # for routers
 
     def state(self, key: str) -> KeyState | None:
         return self._states.get(key)
 
-    def apply(self, position: int, version: str, states: Iterable[KeyState]) -> None:
-        """The next step. The position is higher than the one before."""
+    @property
+    def for_routers(self) -> ForRouters:
+        return self._for_routers
+
+    def salt_for(self, workload: Workload | None) -> str | None:
+        """By what the keys are digested that its proxies get; None: they are not."""
+        return self.salt if workload is not None else None
+
+    def apply(
+        self, position: int, version: str, states: Iterable[KeyState], for_routers: ForRouters | None = None
+    ) -> None:
+        """The next step. The position is higher than the one before. `for_routers`: None, and it is as it was."""
         assert position > self.position
         before: dict[str, KeyState] = {}
         for state in states:
             before[state.key] = self._states.get(state.key, _NOTHING)
             self._set(state)
-        self._log.append(_Entry(position, version, before))
+        self._log.append(_Entry(position, version, before, self._for_routers))
+        if for_routers is not None:
+            self._for_routers = for_routers
         self._log_keys += len(before)
         while len(self._log) > _LOG_CHANGES or (self._log_keys > _LOG_KEYS and self._log):
             first = self._log.popleft()
@@ -110,7 +135,7 @@ class Book:
         self.position, self.version = position, version
         self._deltas.clear()
         self._snapshots.clear()
-        self._shared = None
+        self._shared = self._whole = None
 
     def _set(self, state: KeyState) -> None:
         key = state.key
@@ -136,8 +161,9 @@ class Book:
 
     # --- what has not changed ----------------------------------------------------------------------------------------
 
-    def current(self) -> list[str]:
-        return [encode(Current(self.nonce(self.position), self.position, self.version, self.salt))]
+    def current(self, workload: Workload | None) -> list[str]:
+        nonce = self.nonce(self.position)
+        return [encode(Current(nonce, self.position, self.version, self.salt_for(workload)))]
 
     def nonce(self, from_position: int | None) -> str:
         """Names the way to the present position: from one that a proxy has, or None, from nothing."""
@@ -145,7 +171,13 @@ class Book:
 
     # --- all ---------------------------------------------------------------------------------------------------------
 
-    def snapshot(self, workload: Workload) -> list[str]:
+    def snapshot(self, workload: Workload | None) -> Iterable[str]:
+        """`workload`: None, for routers."""
+        if workload is None:
+            if self._whole is None:
+                entries = all_entries(tuple(self._states.values()), self._for_routers)
+                self._whole = Texts(messages(entries, self._whole_part()))
+            return self._whole
         texts = self._snapshots.get(workload)
         if texts is None:
             if self._shared is None:
@@ -183,15 +215,24 @@ class Book:
             yield f'"routes":[],"goneRoutes":[{",".join(part)}]'
 
     def _part(self, number: int, body: str, is_last: bool) -> str:
-        head = f'"apiVersion":"{API_VERSION}","kind":"{KIND}","version":{encode_value(self.version)}'
-        head += f',"keyDigest":{{"salt":"{self.salt}"}}'
         message = Snapshot(self.nonce(None), self.position, self.version, {}, number, is_last)
-        return encode(message, {"document": f"{{{head},{body}}}"})
+        return _snapshot_text(message, f'"keyDigest":{{"salt":"{self.salt}"}},{body}')
+
+    def _whole_part(self) -> Callable[[int, Body, bool], str]:
+        """What makes a router's part of it, also when the table has moved on."""
+        nonce, position, version = self.nonce(None), self.position, self.version
+
+        def part(number: int, lists: Body, is_last: bool) -> str:
+            body = ",".join(f'"{name}":{text}' for name, text in ({"routes": "[]"} | lists).items())
+            return _snapshot_text(Snapshot(nonce, position, version, {}, number, is_last), body)
+
+        return part
 
     # --- what has changed --------------------------------------------------------------------------------------------
 
-    def change(self, workload: Workload, from_position: int, from_version: str | None) -> list[str] | None:
-        """None: nobody knows any more what changed since then, or it was too much to tell.
+    def change(self, workload: Workload | None, from_position: int, from_version: str | None) -> Iterable[str] | None:
+        """`workload`: None, for routers. The answer None: nobody knows any more what changed since then, or it was too
+        much to tell.
 
         The version too must be the one of that position: a controller that lost its state gave the same positions to
         other tables.
@@ -199,6 +240,8 @@ class Book:
         delta = self._delta(from_position, from_version)
         if delta is None or delta.size_for(workload) > _MOST:
             return None
+        if workload is None:
+            return self._whole_change(delta, from_position)
         own = delta.by_workload.get(workload)
         name = workload if own is not None else None
         texts = delta.texts.get(name)
@@ -209,6 +252,17 @@ class Book:
             bodies = [*bodies, *_own_bodies(own or _UNCHANGED)]
             texts = delta.texts[name] = [*parts, *self._changes(from_position, bodies, first=len(parts))]
         return texts
+
+    def _whole_change(self, delta: _Delta, from_position: int) -> Texts:
+        if delta.whole is None:
+            nonce, position, version = self.nonce(from_position), self.position, self.version
+
+            def part(number: int, lists: Body, is_last: bool) -> str:
+                return encode(Change(nonce, position, from_position, version, part=number, is_last=is_last), lists)
+
+            entries = changed_entries(delta.changes, delta.for_routers_before, delta.for_routers)
+            delta.whole = Texts(messages(entries, part))
+        return delta.whole
 
     def _shared_of_change(self, delta: _Delta, from_position: int) -> tuple[list[str], list[dict[str, str]]]:
         """As with snapshots."""
@@ -221,22 +275,25 @@ class Book:
         way = from_position, from_version
         if way not in self._deltas:
             before = self._before(*way)
-            self._deltas[way] = self._delta_of(before) if before is not None else None
+            self._deltas[way] = self._delta_of(*before) if before is not None else None
         return self._deltas[way]
 
-    def _before(self, from_position: int, from_version: str | None) -> dict[str, KeyState] | None:
-        """The states at that position of all keys that changed since."""
+    def _before(self, from_position: int, from_version: str | None) -> tuple[dict[str, KeyState], ForRouters] | None:
+        """The states at that position of all keys that changed since, and what routers got."""
         before: dict[str, KeyState] = {}
+        for_routers = self._for_routers
         for entry in reversed(self._log):
             if entry.position == from_position:
-                return before if entry.version == from_version else None
+                return (before, for_routers) if entry.version == from_version else None
             before.update(entry.before)  # going back in time: the earliest one counts
-        return before if self._log_begins == (from_position, from_version) else None
+            for_routers = entry.for_routers_before
+        return (before, for_routers) if self._log_begins == (from_position, from_version) else None
 
-    def _delta_of(self, before: dict[str, KeyState]) -> _Delta:
-        delta = _Delta()
+    def _delta_of(self, before: dict[str, KeyState], for_routers_before: ForRouters) -> _Delta:
+        delta = _Delta(for_routers_before, self._for_routers)
         for key, old in before.items():
-            new = self._states.get(key, _NOTHING)
+            new = self._states.get(key) or KeyState(key)
+            delta.changes.append(KeyChange(old, new))
             if new.is_live != old.is_live:
                 delta.keys["liveKeys" if new.is_live else "notLiveKeys"].append(self._digest(key))
             if new.is_gone != old.is_gone:
@@ -278,6 +335,12 @@ class Book:
                 nonce, self.position, from_position, self.version, salt=self.salt, part=part, is_last=is_last
             )
             yield encode(change, body)
+
+
+def _snapshot_text(message: Snapshot, body: str) -> str:
+    """`body`: the document's fields beside those that every document has."""
+    head = f'"apiVersion":"{API_VERSION}","kind":"{KIND}","version":{encode_value(message.version)}'
+    return encode(message, {"document": f"{{{head},{body}}}"})
 
 
 def _workloads(state: KeyState) -> set[Workload]:

@@ -2,6 +2,7 @@
 
 A proxy that goes without a goodbye is lost: it may still serve, by what it had last, or be dead. It stays in the books
 by its id until it is back, or was away for long. Ids are told apart by workload: a proxy proves its workload at most.
+A router has none: it is a proxy of every workload that its services list (`ForRouters`), and of no other.
 Those that were attached to the controller before us are lost, too, until they are back (`roll`).
 
 Positions never go back, also over restarts (SPEC 5): they are reserved on the disk a block at a time. Should a proxy
@@ -13,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from controller.compile import Compilation
@@ -40,7 +42,7 @@ _MAX_RIVALS: Final = 1000
 
 _log = logging.getLogger(__name__)
 
-Name = tuple[Workload, str]  # of a proxy: its workload and its id
+Name = tuple[Workload | None, str]  # of a proxy: its workload (None: it is a router) and its id
 
 
 class HelloRefused(Exception):
@@ -53,7 +55,7 @@ class Lost:
 
     id: str
     boot: str
-    workload: Workload
+    workload: Workload | None  # None: a router
     release: str
     position: int | None
     version: str | None
@@ -79,7 +81,7 @@ class Hub:
         self._lost: Final[dict[Name, Lost]] = {}
         # Other processes that said to be one that is attached, by their boot: two that were given one id, which push
         # each other out for ever.
-        self._rivals: Final[dict[tuple[Workload, str, str], datetime]] = {}
+        self._rivals: Final[dict[tuple[Workload | None, str, str], datetime]] = {}
         self._traffic: Final = TrafficBook(self._now_s)
         self._reports: Final[dict[str, set[Name]]] = {}  # by their token: the proxies that have not answered
         self._beat = asyncio.Event()
@@ -114,7 +116,9 @@ class Hub:
 
     def apply(self, compilation: Compilation) -> None:
         """The next table. The first one is whole."""
-        self._book.apply(self._next_position(), compilation.version, compilation.keys)
+        for_routers = compilation.for_routers
+        self._book.apply(self._next_position(), compilation.version, compilation.keys, for_routers)
+        self._traffic.routed(for_routers.workloads)
         self._is_filled = True
         self._tell()
 
@@ -156,10 +160,7 @@ class Hub:
         if SCHEMA not in hello.schemas:
             spoken = excerpt(", ".join(hello.schemas), 200) if hello.schemas else "none"
             raise HelloRefused(f"schemas: this controller speaks {SCHEMA} only, not {spoken}")
-        try:
-            workload = Workload.parse(hello.workload)
-        except ValueError as error:
-            raise HelloRefused(f"workload: {error}") from None
+        workload = workload_of(hello)
         if hello.position is not None and hello.position > self._book.position:
             self._go_above(hello.position)
         name = workload, hello.id
@@ -191,7 +192,7 @@ class Hub:
             self._book.position = position  # the first table goes above it
 
     def is_attached(self, subscription: Subscription) -> bool:
-        return self._attached.get(_name(subscription)) is subscription
+        return self._attached.get(name_of(subscription)) is subscription
 
     def detach(self, subscription: Subscription, *, is_clean: bool) -> None:
         """The connection ended; `is_clean`: after a goodbye."""
@@ -199,7 +200,7 @@ class Hub:
             return
         if is_clean:
             self._remove(subscription)
-            self._strike(_name(subscription))
+            self._strike(name_of(subscription))
         else:
             self._leave(subscription, "its connection broke")
         self._news()
@@ -226,13 +227,25 @@ class Hub:
             self._roll.strike(*name)
 
     def _remove(self, subscription: Subscription) -> None:
-        name = _name(subscription)
+        name = name_of(subscription)
         del self._attached[name]
         for token in self._reports:
             self._answered(token, name)
 
     def attached(self) -> Collection[Subscription]:
         return self._attached.values()
+
+    @property
+    def routed(self) -> Collection[Workload]:
+        """The workloads that routers are proxies of."""
+        return self._book.for_routers.workloads
+
+    def is_of(self, proxy: Subscription | Lost, workload: Workload) -> bool:
+        """Whether it is a proxy of this workload."""
+        return self._is_of(proxy.workload, workload)
+
+    def _is_of(self, own: Workload | None, workload: Workload) -> bool:
+        return own == workload if own is not None else workload in self._book.for_routers.workloads
 
     def lost(self) -> Collection[Lost]:
         """Those that may still be there."""
@@ -245,13 +258,13 @@ class Hub:
 
     # --- one proxy ---------------------------------------------------------------------------------------------------
 
-    def due(self, subscription: Subscription) -> list[str]:
+    def due(self, subscription: Subscription) -> Iterable[str]:
         """Texts to send to it now, in order."""
         if not self.is_attached(subscription):
             return []
         texts = list(subscription.outbox.values())
         subscription.outbox.clear()
-        return texts + subscription.due(self._book) if self._is_filled else texts
+        return chain(texts, subscription.due(self._book)) if self._is_filled else texts
 
     def take(self, subscription: Subscription, message: Ack | Nack) -> None:
         """Its answer."""
@@ -269,13 +282,13 @@ class Hub:
             return
         subscription.outbox["counted"] = encode(Counted(message.seq))
         if message.reply is not None:
-            self._answered(message.reply, _name(subscription))
+            self._answered(message.reply, name_of(subscription))
             self._news()
 
     # --- counts ------------------------------------------------------------------------------------------------------
 
-    async def flush(self, workloads: Collection[Workload], timeout_s: float) -> set[str]:
-        """Has the proxies of these workloads report what they counted; the ids of those that did not in time."""
+    async def flush(self, workloads: Collection[Workload], timeout_s: float) -> set[Name]:
+        """Has the proxies of these workloads report what they counted; those that did not in time."""
         token = secrets.token_hex(8)
         text = encode(Report(token))
         self._reports[token] = set()
@@ -291,13 +304,13 @@ class Hub:
             silent = self._reports.pop(token)
             for name in silent:
                 self._attached[name].outbox.pop(token, None)  # one that does not read is not asked twice
-        return {id_ for _, id_ in silent}
+        return silent
 
     def _ask(self, token: str, text: str, workloads: Collection[Workload], asked: set[Subscription]) -> bool:
         """Whether there is somebody who was not asked before."""
         count = len(asked)
         for name, subscription in self._attached.items():
-            if name[0] in workloads and subscription not in asked:
+            if subscription not in asked and any(self._is_of(name[0], workload) for workload in workloads):
                 asked.add(subscription)
                 self._reports[token].add(name)
                 subscription.outbox[token] = text
@@ -322,25 +335,25 @@ class Hub:
                 for workload, has_destination in sorted(workloads.items())
             ),
             others=tuple(
-                _missing(each, key, position)
+                _missing(each, position)
                 for each in self._attached.values()
-                if each.workload not in workloads and not each.knows(position)
+                if not each.knows(position) and not any(self.is_of(each, workload) for workload in workloads)
             ),
         )
 
     def _of_workload(self, key: str, workload: Workload, has_destination: bool, position: int) -> OfWorkload:
-        here = [each for each in self._attached.values() if each.workload == workload]
-        lacking = [each for each in here if not each.knows(position) or key in each.refused_routes]
-        missing = [_missing(each, key, position) for each in lacking]
+        here = [each for each in self._attached.values() if self.is_of(each, workload)]
+        lacking = [each for each in here if not each.knows(position) or each.refusal(key, workload) is not None]
+        missing = [_missing(each, position, each.refusal(key, workload)) for each in lacking]
         missing += [
             Missing(each.id, "disconnected", f"its connection broke at {each.at:%H:%M:%S} UTC")
             for each in self.lost()
-            if each.workload == workload
+            if self.is_of(each, workload)
         ]
         missing += [
             Missing(id_, "disconnected", "another process with the same id took its place: give each one its own")
             for of, id_ in self._rivals_now()
-            if of == workload
+            if self._is_of(of, workload)
         ]
         return OfWorkload(workload, len(here), len(here) - len(lacking), has_destination, tuple(missing))
 
@@ -356,7 +369,18 @@ class Hub:
         return all(each.knows(position) or each.has_refused(position) for each in self._attached.values())
 
 
-def _name(subscription: Subscription) -> Name:
+def workload_of(hello: Hello) -> Workload | None:
+    """What it says to be a proxy of; None: it is a router.
+
+    Raises: HelloRefused.
+    """
+    try:
+        return Workload.parse(hello.workload) if hello.workload is not None else None
+    except ValueError as error:
+        raise HelloRefused(f"workload: {error}") from None
+
+
+def name_of(subscription: Subscription) -> Name:
     return subscription.workload, subscription.id
 
 
@@ -364,9 +388,10 @@ def _enrolled(subscription: Subscription) -> Enrolled:
     return Enrolled(subscription.id, subscription.boot, subscription.workload, subscription.release)
 
 
-def _missing(each: Subscription, key: str, position: int) -> Missing:
-    if key in each.refused_routes:
-        return Missing(each.id, "refused", "; ".join(each.refused_routes[key]))
+def _missing(each: Subscription, position: int, refusal: tuple[str, ...] | None = None) -> Missing:
+    """`refusal`: of the very route."""
+    if refusal is not None:
+        return Missing(each.id, "refused", "; ".join(refusal))
     if each.has_refused(position):
         return Missing(each.id, "refused", "; ".join(each.faults))
     return Missing(each.id, "pending", f"it has not answered yet, and has table {each.version or 'none'}")

@@ -18,6 +18,7 @@ from controller.journal import Journal
 from proxy.routing.names import Workload
 
 _AGAIN_S: Final = 5.0
+_ROUTER: Final = "router"  # in the place of a workload
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class Enrolled:
 
     id: str
     boot: str
-    workload: Workload
+    workload: Workload | None  # None: a router
     release: str
 
 
@@ -48,15 +49,16 @@ class Roll:
             match record:
                 case {"boot": str(boot), "release": str(release)}:
                     try:
-                        yield Enrolled(id_, boot, Workload.parse(workload), release)
+                        of = Workload.parse(workload) if workload != _ROUTER else None
+                        yield Enrolled(id_, boot, of, release)
                     except ValueError:
                         _log.warning("the record of a proxy is not used: %a", name)
 
     def enrol(self, proxy: Enrolled) -> None:
-        self._put(f"{proxy.workload} {proxy.id}", {"boot": proxy.boot, "release": proxy.release})
+        self._put(_name(proxy.workload, proxy.id), {"boot": proxy.boot, "release": proxy.release})
 
-    def strike(self, workload: Workload, id_: str) -> None:
-        self._put(f"{workload} {id_}", None)
+    def strike(self, workload: Workload | None, id_: str) -> None:
+        self._put(_name(workload, id_), None)
 
     def _put(self, name: str, record: object | None) -> None:
         if self._records.get(name) == record:
@@ -83,3 +85,7 @@ class Roll:
                     self._news.setdefault(name, record)
                 self._has_news.set()
                 await asyncio.sleep(_AGAIN_S)
+
+
+def _name(workload: Workload | None, id_: str) -> str:
+    return f"{workload or _ROUTER} {id_}"

@@ -6,16 +6,20 @@ At most one answer is awaited at a time: what changes meanwhile is one change mo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
 from controller.feed.book import Book
-from proxy.feed.messages import Ack, Hello, Nack
+from proxy.feed.messages import Ack, Hello, Nack, RefusedRoute
 from proxy.routing.names import Workload
 
 
 class Subscription:
-    """Made from the proxy's first words. `due` says what to send it now; ask again after each news and answer."""
+    """Made from the proxy's first words. `workload`: None, it is a router.
+
+    `due` says what to send it now; ask again after each news and answer.
+    """
 
     __slots__ = (
         "_answered",
@@ -36,7 +40,12 @@ class Subscription:
     )
 
     def __init__(
-        self, hello: Hello, workload: Workload, book: Book, now: datetime, wake: Callable[[], None] = lambda: None
+        self,
+        hello: Hello,
+        workload: Workload | None,
+        book: Book,
+        now: datetime,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         """`wake` is called when there may be something to send."""
         self.id: Final = hello.id
@@ -51,22 +60,24 @@ class Subscription:
         self.position: int | None = None  # of the table that it has in force, as far as we know
         self.version: str | None = None
         self.faults: tuple[str, ...] = ()  # of what it refused last
-        self.refused_routes: dict[str, tuple[str, ...]] = {}  # by key: it has the table without these
+        # By key and workload: it has the table without these.
+        self.refused_routes: dict[tuple[str, Workload | None], tuple[str, ...]] = {}
         self._awaited: tuple[str, int] | None = None  # nonce and position
         self._answered = -1  # the book's position when it answered last
         self._needs_all = True
-        if hello.position is not None and hello.salt == book.salt:
+        if hello.position is not None and hello.salt == book.salt_for(workload):
             self.position, self.version = hello.position, hello.version
             self._needs_all = False
 
-    def due(self, book: Book) -> list[str]:
-        """Texts to send now, in order; none while an answer is missing, or if there is nothing new."""
+    def due(self, book: Book) -> Iterable[str]:
+        """Texts to send now, in order; none while an answer is missing, or if there is nothing new. A router's are made
+        one by one."""
         if self._awaited is not None or self._answered == book.position:
             return []
         if not self._needs_all and self.position is not None:
             if self.version == book.version:
                 self._awaited = (book.nonce(book.position), book.position)
-                return book.current()
+                return book.current(self.workload)
             texts = book.change(self.workload, self.position, self.version)
             if texts is not None:
                 self._awaited = (book.nonce(self.position), book.position)
@@ -97,8 +108,22 @@ class Subscription:
         self._needs_all = True
         self.faults = _shown(nack.faults) or ("refused, without a reason",)
         # What it refused of the table that it keeps, if this one was refused whole, stays refused.
-        self.refused_routes |= {route.routing_key: _shown(route.faults) for route in nack.routes}
+        self.refused_routes |= {
+            (route.routing_key, self._workload_of(route)): _shown(route.faults) for route in nack.routes
+        }
         return True
+
+    def _workload_of(self, route: RefusedRoute) -> Workload | None:
+        if self.workload is None and route.workload is not None:
+            with suppress(ValueError):
+                return Workload.parse(route.workload)
+        return self.workload
+
+    def refusal(self, key: str, workload: Workload) -> tuple[str, ...] | None:
+        """Why it has no route for this key there; None: it has, as far as we know. A router that does not say where it
+        refused one has it nowhere."""
+        faults = self.refused_routes.get((key, workload))
+        return faults if faults is not None or self.workload is not None else self.refused_routes.get((key, None))
 
     def _take_answer(self, version: str | None) -> None:
         assert self._awaited is not None

@@ -3,12 +3,15 @@
 What is counted stands at the time when its report arrived, a second or so after the requests. Where there are many
 counts, old ones are put together, at the later one's time, the shorter beside their age the sooner: so what somebody
 asks for since a time may hold a little of what was before, never lacks anything, and is exact for what is new.
+
+A router (no workload) says of each count where it was, and what it may have lost may have been at any workload that
+routers serve.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -62,11 +65,17 @@ class TrafficBook:
         self.began_s: Final = now_s  # what was before, nobody knows
         self._series: Final[dict[tuple[str, Workload], deque[_Counts]]] = {}
         self._held = 0  # counts in all series
-        self._gaps: Final[dict[Workload, _Gaps]] = {}
+        self._gaps: Final[dict[Workload | None, _Gaps]] = {}
+        self._routed: Final[set[Workload]] = set()  # by routers, now or before
         self._counted: Final[dict[str, int]] = {}  # the last message of each proxy's process (`Hello.boot`)
 
-    def take(self, proxy: str, boot: str, workload: Workload, traffic: Traffic, now_s: float) -> None:
-        """A proxy's report. The same one twice counts once."""
+    def routed(self, workloads: Iterable[Workload]) -> None:
+        """Routers serve these."""
+        self._routed.update(workloads)
+
+    def take(self, proxy: str, boot: str, workload: Workload | None, traffic: Traffic, now_s: float) -> None:
+        """A proxy's report. The same one twice counts once. What a router counted where there is no workload of this
+        name is nobody's."""
         seq = self._counted.pop(boot, 0)
         self._counted[boot] = max(seq, traffic.seq)  # those that were quiet for longest stand first
         if traffic.seq <= seq:
@@ -74,7 +83,9 @@ class TrafficBook:
         if len(self._counted) > _MAX_BOOTS:
             del self._counted[next(iter(self._counted))]
         for count in traffic.counts:
-            self._add((count.key, workload), _Counts(now_s, now_s, count.from_sandbox, count.from_baseline))
+            at = workload if workload is not None else _workload(count.workload)
+            if at is not None:
+                self._add((count.key, at), _Counts(now_s, now_s, count.from_sandbox, count.from_baseline))
         if traffic.lost:
             self._of(workload).end(Gap(proxy, "it met more keys than it can count", now_s, now_s))
 
@@ -108,14 +119,14 @@ class TrafficBook:
             reason = "there were more keys than it can keep counts of"
             self._of(workload).end(Gap("the controller", reason, began_s, ended_s))
 
-    def _of(self, workload: Workload) -> _Gaps:
+    def _of(self, workload: Workload | None) -> _Gaps:
         return self._gaps.setdefault(workload, _Gaps())
 
-    def lose(self, workload: Workload, proxy: str, boot: str, reason: str, now_s: float) -> None:
+    def lose(self, workload: Workload | None, proxy: str, boot: str, reason: str, now_s: float) -> None:
         """A proxy went without a goodbye: what it counted may be lost, unless it comes back."""
         self._of(workload).open(Gap(proxy, reason, now_s, None), boot)
 
-    def found(self, workload: Workload, proxy: str, boot: str, now_s: float) -> None:
+    def found(self, workload: Workload | None, proxy: str, boot: str, now_s: float) -> None:
         """A proxy is there. The same process has kept what it counted, and sends it again."""
         if workload in self._gaps:
             self._gaps[workload].close(proxy, boot, now_s)
@@ -126,12 +137,22 @@ class TrafficBook:
             if counts.at_s >= since_s:
                 from_sandbox += counts.from_sandbox
                 from_baseline += counts.from_baseline
-        gaps = self._gaps.get(workload)
-        return Answered(from_sandbox, from_baseline, tuple(gaps.since(since_s)) if gaps is not None else ())
+        found: list[Gap] = []
+        for name in (workload, None) if workload in self._routed else (workload,):
+            if (gaps := self._gaps.get(name)) is not None:
+                found += gaps.since(since_s)
+        return Answered(from_sandbox, from_baseline, tuple(found))
+
+
+def _workload(text: str | None) -> Workload | None:
+    try:
+        return Workload.parse(text or "")
+    except ValueError:
+        return None
 
 
 class _Gaps:
-    """Of one workload. None is ever dropped: where there are too many, older ones become one."""
+    """Of one workload, or of routers. None is ever dropped: where there are too many, older ones become one."""
 
     __slots__ = ("_ended", "_open")
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from controller.access import ANYBODY, PROXY
+from controller.access import ANYBODY, PROXY, ROUTER
 from controller.objects import Ref
 from controller.rest.feed import SOCKETS, Sockets, close_all
 from controller.rest.guard import foreign
@@ -135,7 +135,7 @@ def _permitted(operation: Operation) -> Handler:
         who = identity(request)
         assert who is not None
         if who is not ANYBODY and not who.may(operation.role):
-            what = "is for the feed only" if who.role == PROXY else f"has the role {who.role}"
+            what = "is for the feed only" if who.role in (PROXY, ROUTER) else f"has the role {who.role}"
             raise Problem("forbidden", f"this needs the role {operation.role}; the token {who.name} {what}")
         namespace = request.match_info.get("namespace")
         if namespace is not None and not who.sees(namespace):

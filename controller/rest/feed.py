@@ -15,9 +15,9 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from controller.access import PROXY
+from controller.access import PROXY, Identity
 from controller.background import spawn
-from controller.feed.hub import HelloRefused, Hub
+from controller.feed.hub import HelloRefused, Hub, workload_of
 from controller.feed.subscription import Subscription
 from controller.rest.operations import Answer, Operation
 from controller.rest.services import bearer, identity, services
@@ -63,9 +63,8 @@ async def _feed(request: web.Request) -> web.StreamResponse:
     try:
         hello = await _hello(socket)
         who = identity(request)
-        if who is not None and who.workload is not None and str(who.workload) != hello.workload:
-            raise _Left(f"the token {who.name} is for {who.workload}, not for {hello.workload}")
-        await _serve(request, socket, hub, hello)
+        assert who is not None
+        await _serve(request, socket, hub, hello, who)
     except _Left as left:
         _log.warning("a proxy at %s is left: %s", request.remote, left)
         with suppress(ConnectionError, TimeoutError):
@@ -115,9 +114,12 @@ async def _next(socket: web.WebSocketResponse) -> FromProxy | None:
             raise _Left("messages must be text")
 
 
-async def _serve(request: web.Request, socket: web.WebSocketResponse, hub: Hub, hello: Hello) -> None:
+async def _serve(request: web.Request, socket: web.WebSocketResponse, hub: Hub, hello: Hello, who: Identity) -> None:
     news = asyncio.Event()
     try:
+        workload = workload_of(hello)
+        if not who.may_attach(workload):
+            raise _Left(f"the token {who.name} is for {who.workload or 'routers'}, not for {workload or 'routers'}")
         subscription = hub.attach(hello, news.set)
     except HelloRefused as refused:
         raise _Left(str(refused)) from None
@@ -168,7 +170,9 @@ async def _send(
             if not _may(request, subscription):
                 _log.warning("%s is left: its token was taken away", subscription.id)
                 return
-            for text in hub.due(subscription):
+            for number, text in enumerate(hub.due(subscription)):
+                if number:
+                    await asyncio.sleep(0)  # a router's are made one by one
                 async with asyncio.timeout(_SEND_S):
                     await socket.send_str(text)
 
@@ -179,7 +183,7 @@ def _may(request: web.Request, subscription: Subscription) -> bool:
     if identify is None:
         return True
     who = identify(token) if token is not None else None
-    return who is not None and who.may(PROXY) and who.workload == subscription.workload
+    return who is not None and who.may_attach(subscription.workload)
 
 
 class Sockets:

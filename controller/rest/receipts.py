@@ -18,7 +18,7 @@ from aiohttp import web
 
 from controller.engine import Engine
 from controller.errors import NotFound
-from controller.feed.hub import Hub, Lost
+from controller.feed.hub import Hub, Lost, Name, name_of
 from controller.feed.progress import Progress
 from controller.feed.subscription import Subscription
 from controller.feed.traffic import KEPT, Answered, Gap
@@ -27,8 +27,9 @@ from controller.rest.bodies import known_query
 from controller.rest.objects import document, found_object, ref_of
 from controller.rest.operations import Answer, Operation, Parameter
 from controller.rest.problems import Problem
-from controller.rest.services import sees, services, synced_engine
+from controller.rest.services import sees, sees_all, services, synced_engine
 from controller.times import DURATION_RULE, TIMESTAMP_RULE, parse_duration, parse_timestamp, timestamp
+from proxy.feed.messages import ROUTER, SIDECAR
 from proxy.routing.names import Workload
 
 _LONGEST_S: Final = 300.0
@@ -162,7 +163,7 @@ async def _traffic(kind: str, request: web.Request) -> web.StreamResponse:
                     "baseline": workload.document(),
                     "fromSandbox": found.from_sandbox,
                     "fromBaseline": found.from_baseline,
-                    "proxies": sum(each.workload == workload for each in hub.attached()),
+                    "proxies": sum(hub.is_of(each, workload) for each in hub.attached()),
                     "gaps": [{"proxy": gap.proxy, "reason": gap.reason} for gap in gaps[workload]],
                 }
                 for workload, found in counted.items()
@@ -212,10 +213,10 @@ def _unknowable(hub: Hub, since: datetime, made: datetime | None, now: datetime)
         yield f"counts are kept for {KEPT.total_seconds() / 3600:g} hours only"
 
 
-def _gaps(hub: Hub, workload: Workload, found: Answered, silent: set[str]) -> Iterator[Gap]:
+def _gaps(hub: Hub, workload: Workload, found: Answered, silent: set[Name]) -> Iterator[Gap]:
     yield from found.gaps
     for each in hub.attached():
-        if each.workload == workload and each.id in silent:
+        if name_of(each) in silent and hub.is_of(each, workload):
             yield Gap(each.id, f"it did not report within {_FLUSH_S:g} s", 0.0, None)
 
 
@@ -258,11 +259,17 @@ async def _proxies(request: web.Request) -> web.StreamResponse:
     items = [
         _proxy(each, each.since, is_current=each.knows(hub.position), faults=each.faults)
         for each in hub.attached()
-        if sees(request, each.workload.namespace)
+        if _sees(request, hub, each)
     ]
-    items += [_proxy(each, each.at) for each in hub.lost() if sees(request, each.workload.namespace)]
-    items.sort(key=lambda item: (str(item["workload"]), str(item["id"])))
+    items += [_proxy(each, each.at) for each in hub.lost() if _sees(request, hub, each)]
+    items.sort(key=lambda item: (str(item["mode"]), str(item.get("workload")), str(item["id"])))
     return web.json_response({"version": hub.version, "position": hub.position, "items": items})
+
+
+def _sees(request: web.Request, hub: Hub, each: Subscription | Lost) -> bool:
+    """Whoever may know of a workload may know of its proxies, routers among them."""
+    workloads = hub.routed if each.workload is None else (each.workload,)
+    return sees_all(request) or any(sees(request, workload.namespace) for workload in workloads)
 
 
 def _proxy(
@@ -270,7 +277,7 @@ def _proxy(
 ) -> dict[str, object]:
     return {
         "id": each.id,
-        "workload": str(each.workload),
+        **({"mode": ROUTER} if each.workload is None else {"mode": SIDECAR, "workload": str(each.workload)}),
         "isConnected": isinstance(each, Subscription),
         "since": timestamp(since),
         "release": each.release,

@@ -64,6 +64,12 @@ def sees(request: web.Request, namespace: str) -> bool:
     return who is not None and who.sees(namespace)
 
 
+def sees_all(request: web.Request) -> bool:
+    """Whether whoever asks may know of what is in every namespace."""
+    who = identity(request)
+    return who is not None and who.namespaces is None
+
+
 def set_identity(request: web.Request, who: Identity) -> None:
     request[_IDENTITY] = who
 

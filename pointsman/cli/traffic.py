@@ -14,6 +14,7 @@ from pointsman.cli.flags import SINCE, SINCE_START
 from pointsman.cli.objects import entries, number_at, object_path, part, text_at
 from pointsman.cli.run import Call
 from pointsman.cli.tables import ago, columns, workload_name
+from proxy.feed.messages import ROUTER
 
 _VERDICTS: Final = {"passed": FINE, "failed": NOT_SO, "unknown": UNKNOWN}
 
@@ -80,7 +81,7 @@ def proxies(call: Call) -> int:
     rows = [
         (
             text_at(proxy, "id"),
-            text_at(proxy, "workload"),
+            text_at(proxy, "workload") if text_at(proxy, "mode") != ROUTER else "(router)",
             _state(proxy),
             ago(part(proxy, "since"), now),
             text_at(proxy, "release"),

@@ -229,7 +229,7 @@ class World:
     def send(self, peer: Peer) -> None:
         if peer.subscription is None:
             return
-        texts = self.hub.due(peer.subscription)
+        texts = list(self.hub.due(peer.subscription))
         if texts:
             messages = [json.loads(text) for text in texts]
             assert not peer.open_nonces, "something else is under way"
@@ -262,7 +262,7 @@ class World:
             if said is None or self.compilation is None or not said.knows(self.hub.position):
                 continue
             if self.checked.get(peer) is not peer.tables.view:
-                peer.has(self.compilation, but=set(said.refused_routes))
+                peer.has(self.compilation, but={key for key, _ in said.refused_routes})
                 self.checked[peer] = peer.tables.view
 
     def settle(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 from controller.allow import AllowList
 from controller.compile import Compilation, Compiler, Settings, compile_objects
 from controller.objects import Object, PreviewEndpoint, Ref, Status, Ttl
+from controller.routers import ForRouters
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import GoneRoute, RoutingTable, Service
 from proxy.routing.wire import read_document
@@ -167,7 +168,7 @@ def test_previews() -> None:
 
 def test_services_are_passed_on() -> None:
     service = Service(("location",), 8081, workload(), Endpoint("location.svc", 80))
-    with_services = compiled(sandbox(), services=(service,))
+    with_services = compiled(sandbox(), for_routers=ForRouters((service,)))
     assert with_services.table.services == (service,)
     assert with_services.version != compiled(sandbox()).version
 

@@ -219,7 +219,7 @@ def test_positions_of_other_tables_are_not_ours() -> None:
 
 
 def test_current() -> None:
-    [current] = read(book(position=5).current())
+    [current] = read(book(position=5).current(HERE))
     assert current == Current("5-5", 5, "v1", SALT)
 
 

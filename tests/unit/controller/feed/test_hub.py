@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.compile import Compilation
-from controller.feed.hub import HelloRefused, Hub
+from controller.feed.hub import HelloRefused, Hub, Name
 from controller.feed.progress import Progress
 from controller.feed.subscription import Subscription
 from controller.journal import Journal
@@ -45,7 +45,7 @@ class World:
     def table(self, *keys: str) -> None:
         self.tables += 1
         states = tuple(KeyState(key, is_live=True) for key in keys)
-        self.hub.apply(Compilation(f"v{self.tables}", states, {}, {}, (), ()))
+        self.hub.apply(Compilation(f"v{self.tables}", states, {}, {}, ()))
 
     def dial(self, id_: str = "p", where: Workload = HERE, boot: str = "boot", **has: object) -> Subscription:
         return self.hub.attach(Hello(id_, boot, str(where), **has), lambda: self.wakes.append(None))  # type: ignore[arg-type]
@@ -280,7 +280,7 @@ def test_flush(world: World) -> None:
     one, two, other = world.dial("one"), world.dial("two"), world.dial("other", THERE)
     leaving = world.dial("leaving")
 
-    async def test() -> set[str]:
+    async def test() -> set[Name]:
         flushing = asyncio.ensure_future(world.hub.flush([HERE], 0.1))  # noqa: TID251 - awaited here
         await asyncio.sleep(0)
         assert world.due(other) == []
@@ -293,7 +293,7 @@ def test_flush(world: World) -> None:
         world.hub.take_traffic(two, Traffic(1, (), reply=str(report["reply"])))  # too late
         return silent
 
-    assert asyncio.run(test()) == {"two"}
+    assert asyncio.run(test()) == {(HERE, "two")}
     assert not world.hub._reports
     assert [message["type"] for message in world.due(two)] == ["counted"]  # it is not asked any more
 
@@ -317,7 +317,7 @@ def test_a_flush_asks_who_comes_back_meanwhile(world: World) -> None:
     one, away = world.dial("one"), world.dial("away")
     world.hub.detach(away, is_clean=False)
 
-    async def test() -> set[str]:
+    async def test() -> set[Name]:
         flushing = asyncio.ensure_future(world.hub.flush([HERE], 60))  # noqa: TID251 - awaited here
         await asyncio.sleep(0)
         [report] = world.due(one)
@@ -432,7 +432,7 @@ def test_a_damaged_salt_is_made_anew(tmp_path: Path) -> None:
     journal.write({"salt": "no hex", "position": "7"})
     hub = Hub(journal, lambda: NOON)
     assert hub.position == 0
-    hub.apply(Compilation("v", (KeyState("k", is_live=True),), {}, {}, (), ()))
+    hub.apply(Compilation("v", (KeyState("k", is_live=True),), {}, {}, ()))
     one = hub.attach(Hello("p", "b", str(HERE)), lambda: None)
-    assert len(hub.due(one)) == 1
+    assert len(list(hub.due(one))) == 1
     journal.close()

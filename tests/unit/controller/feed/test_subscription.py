@@ -124,13 +124,13 @@ def test_routes_that_are_refused(book: Book) -> None:
     due(one, book)
     assert one.refuse(Nack("all-1", ("bad",), False, (RefusedRoute("k", ("bad\x1b[2J\n",)),)))
     assert one.knows(1)
-    assert one.refused_routes == {"k": ("bad\ufffd[2J\ufffd",)}
+    assert one.refused_routes == {("k", HERE): ("bad\ufffd[2J\ufffd",)}
     assert one.version is None  # what it has is not that table
     moved(book)
     due(one, book)
     one.refuse(Nack("all-2", ("too much",), True))
     assert one.knows(1)
-    assert list(one.refused_routes) == ["k"]  # still
+    assert list(one.refused_routes) == [("k", HERE)]  # still
     moved(book)
     assert due(one, book) == ("snapshot", "all-3")
     acknowledged(one, "all-3")
