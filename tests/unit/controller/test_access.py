@@ -56,6 +56,8 @@ def test_whose_a_token_is() -> None:
         (f"name: a, token: {TOKEN}, role: proxy, workload: x", "[0].workload"),
         (f"name: a, token: {TOKEN}, role: read, workload: a/b/c", "[0].workload"),
         (f"name: a, token: {TOKEN}, role: proxy, workload: a/b/c, namespaces: [x]", "[0].namespaces"),
+        (f"name: a, token: {TOKEN}, role: router, workload: a/b/c", "[0].workload"),
+        (f"name: a, token: {TOKEN}, role: router, namespaces: [x]", "[0].namespaces"),
         (f"name: a, token: {TOKEN}, role: read, namespaces: []", "[0].namespaces"),
         (f"name: a, token: {TOKEN}, role: read, namespaces: ['*']", "[0].namespaces[0]"),
         (f"name: a, token: {TOKEN}, role: read, rolle: read", "[0].rolle"),
@@ -76,13 +78,39 @@ def test_what_is_no_list() -> None:
 def test_what_roles_are_for() -> None:
     may = {
         (role, asked)
-        for role in ("read", "write", "proxy")
+        for role in ("read", "write", "proxy", "router")
         for asked in ("read", "write", "proxy")
         if Identity("x", role).may(asked)
     }
-    assert may == {("read", "read"), ("write", "write"), ("write", "read"), ("proxy", "proxy")}
+    assert may == {
+        ("read", "read"),
+        ("write", "write"),
+        ("write", "read"),
+        ("proxy", "proxy"),
+        ("router", "proxy"),  # the feed's page; `may_attach` tells them apart
+    }
     assert ANYBODY.sees("any")
     assert not Identity("x", "read", frozenset(["a"])).sees("b")
+
+
+def test_whose_feed_a_token_is_good_for() -> None:
+    here, there = Workload("ns", "Deployment", "here"), Workload("ns", "Deployment", "there")
+    may = {
+        (who.name, where)
+        for who in (
+            Identity("proxy", "proxy", None, here),
+            Identity("router", "router"),
+            Identity("reader", "read"),
+            Identity("writer", "write"),
+        )
+        for where in (here, there, None)
+        if who.may_attach(where)
+    }
+    assert may == {("proxy", here), ("router", None)}
+    assert ANYBODY.may_attach(here)
+    assert ANYBODY.may_attach(None)
+    tokens = read_tokens(f"- {{name: mesh, token: {TOKEN}, role: router}}".encode())
+    assert tokens.identity(TOKEN) == Identity("mesh", "router")
 
 
 def test_a_file_that_is_broken_changes_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from controller.compile import Compilation, Compiler, Settings, compile_objects
 from controller.objects import Object, PreviewEndpoint, Ref, Status, Ttl
 from controller.routers import ForRouters
 from proxy.routing.names import Endpoint, Workload
-from proxy.routing.table import GoneRoute, RoutingTable, Service
+from proxy.routing.table import GoneRoute, Preview, RoutingTable, Service
 from proxy.routing.wire import read_document
 from tests.support.objects import HOUR, NOON, fork, group, local, sandbox, workload
 
@@ -171,6 +171,26 @@ def test_services_are_passed_on() -> None:
     with_services = compiled(sandbox(), for_routers=ForRouters((service,)))
     assert with_services.table.services == (service,)
     assert with_services.version != compiled(sandbox()).version
+
+
+def test_what_routers_get_is_news_of_its_own() -> None:
+    service = Service(("location",), 8081, workload(), Endpoint("location.svc", 80))
+    compiler = Compiler(SETTINGS)
+    compiler.put(sandbox())
+    first = compiler.compile(NOON)
+    assert not compiler.has_news
+    assert not compiler.compile(NOON).is_news
+    for_routers = ForRouters((service,), (Preview("p.example", "web", Endpoint("web", 80)),))
+    compiler.set_for_routers(for_routers)
+    assert compiler.has_news
+    found = compiler.compile(NOON)
+    assert (found.is_news, found.keys, found.for_routers) == (True, (), for_routers)
+    assert (found.table.services, found.table.previews) == (for_routers.services, for_routers.previews)
+    assert found.version != first.version
+    compiler.set_for_routers(replace(for_routers))  # the same, read again
+    assert not compiler.has_news
+    compiler.set_for_routers(ForRouters())
+    assert compiler.compile(NOON).version == first.version
 
 
 # --- one key, claimed twice (CHECKLIST M7) ---

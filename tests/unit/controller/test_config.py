@@ -23,12 +23,14 @@ def test_defaults() -> None:
     assert settings.quotas == Quotas()
     assert (settings.tokens_file, settings.tls, settings.audit_file) == (None, None, None)
     assert settings.drain_limit_s == 30
+    assert (settings.services_file, settings.preview_domain, settings.istio_mode) == (None, None, "off")
     assert [str(network) for network in settings.destination_allow] == ["127.0.0.0/8", "::1/128"]
 
 
 def test_everything() -> None:
     argv = "--source dir:/o --listen [::]:1 --state-dir /s --tokens-file t --tls-cert c --tls-key k --audit-log a"
     argv += " --quota-namespace 5 --quota-owner 6 --owner-label team --drain-limit 0.5"
+    argv += " --services s.yaml --preview-domain P.example. --istio-mode router"
     argv += " --destination-allow 10.0.0.0/8 --destination-allow 192.0.2.1"
     settings = parse(argv.split(), {})
     assert settings.listen == Endpoint("::", 1)
@@ -36,6 +38,7 @@ def test_everything() -> None:
     assert settings.tls == Tls("c", "k")
     assert settings.quotas == Quotas(5, 6, "team")
     assert settings.drain_limit_s == 0.5
+    assert (settings.services_file, settings.preview_domain, settings.istio_mode) == ("s.yaml", "p.example", "router")
     assert [str(network) for network in settings.destination_allow] == ["10.0.0.0/8", "192.0.2.1/32"]
 
 
@@ -60,6 +63,17 @@ def test_variables_and_all_faults_together() -> None:
 @pytest.mark.parametrize("source", ["", "dir:", "folder:/x", "/x", "kubernetes"])
 def test_sources_that_are_none(source: str) -> None:
     assert faults("--source", source)[0].startswith("--source: ")
+
+
+@pytest.mark.parametrize("domain", ["", ".", "a..b", "10.0.0.1", "a b", "a" * 63 + ".b" * 64])
+def test_preview_domains_that_are_none(domain: str) -> None:
+    assert faults("--source", "dir:/o", "--preview-domain", domain)[0].startswith("--preview-domain: ")
+
+
+def test_istio_modes() -> None:
+    for mode in ("off", "rules", "router"):
+        assert parse(["--source", "dir:/o", "--istio-mode", mode], {}).istio_mode == mode
+    assert faults("--source", "dir:/o", "--istio-mode", "on")[0].startswith("--istio-mode: ")
 
 
 @pytest.mark.parametrize(
