@@ -10,6 +10,7 @@ Reading order is data order. The core:
     memory            which keys and routes live, and which are gone within the hour
     compile           objects -> routing table, status of each object, next memory
     keystate          one key's part of the table                                   status  what is said of one object
+    istio/            compiled routes -> Istio's VirtualServices
 
 All of these are pure: no clock, no file, no loop; time is passed in. They may import `proxy.routing` and nothing else
 of `proxy`, which never imports us.

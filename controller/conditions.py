@@ -9,6 +9,11 @@
 | ForksReady | sandboxes with `forks` | `NeedsCluster` |
 | Matched | route groups | `NoSandbox` |
 | Unambiguous | route groups | `WorkloadTwice` |
+| MeshRouted | both, where Istio's manifests are written | `DelegateMissing`: the owner has not included ours yet; |
+|   |   | `DelegateTooLate`, `DelegateShared`: it stands, or is named, wrongly; `OptedOut`; `NameTaken`; |
+|   |   | `MatchConflict`: an owner's route matches on our headers itself; `MatchTooLong`; `NotHttp`: tcp, tls; |
+|   |   | `NotInMesh`: a destination is no host of the mesh; `PortUnknown`: no Service says which; `NotReached`; |
+|   |   | `ObjectTooLarge`; `AmbientMode`. True with `FanIn`: an object was too large, and the router decides |
 | Ready | both | `NotAccepted`; `NoDestination`: a route leads nowhere; `NoRoute`: a group without any |
 
 `Ready` says that the table is as the object asks, not that proxies have it.
