@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-plain soak fuzz lint bench-quick compile clean help
+.PHONY: demo test test-plain test-cluster soak fuzz lint bench-quick compile clean help
 
 SOURCES := $(shell find proxy -name "*.py")
 
@@ -12,6 +12,7 @@ help:
 	@echo "make demo         start a chain of services with sidecars, show where requests go (KEEP=1: leave it running)"
 	@echo "make test         every test that this machine can run"
 	@echo "make test-plain   the tests of the proxy with its hot path as plain Python, not compiled"
+	@echo "make test-cluster the tests with a real Kubernetes API server (where KUBEBUILDER_ASSETS and POINTSMAN_TEST_CRDS are set)"
 	@echo "make soak         10 minutes of load, swaps, deaths and bad clients, all booked (SECONDS=30: the form in make test)"
 	@echo "make fuzz         fuzz every parser, 5 minutes each (SECONDS=60: shorter; TARGET=request: one of them)"
 	@echo "make compile      compile the hot path (demo, test, soak and bench-quick do so by themselves)"
@@ -41,12 +42,16 @@ test: $(VENV)/.installed-demo proxy/_compiled/sources.digest
 	$(BIN)/python -m pytest
 
 # What has no compiled form runs the same in both: it is left out here.
-UNCOMPILED := tests/unit/controller tests/unit/pointsman tests/unit/benchmarks tests/e2e/test_controller_* \
+UNCOMPILED := tests/cluster tests/unit/controller tests/unit/pointsman tests/unit/benchmarks tests/e2e/test_controller_* \
 	tests/e2e/test_cli* tests/e2e/test_client.py tests/e2e/test_convergence.py tests/e2e/test_dirstore.py \
 	tests/e2e/test_queue.py tests/e2e/test_receipts.py tests/e2e/test_routes_client.py tests/e2e/test_demo.py
 
 test-plain: $(VENV)/.installed-demo
 	POINTSMAN_PURE_PYTHON=1 $(BIN)/python -m pytest $(foreach path,$(UNCOMPILED),--ignore-glob=$(path))
+
+# Part of `make test` too. Without the variables they are skipped, and say what is missing.
+test-cluster: $(VENV)/.installed-demo
+	$(BIN)/python -m pytest tests/cluster
 
 soak: $(VENV)/.installed proxy/_compiled/sources.digest
 	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))

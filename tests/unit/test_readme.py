@@ -35,6 +35,7 @@ from proxy.routing.text import parse_text
 from proxy.routing.wire import read_document
 from proxy.telemetry.exposition import Exposition, TableState
 from proxy.telemetry.metrics import Metrics
+from tests.support.cluster import CRDS_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -265,7 +266,8 @@ class TestNames:
                 by_flag[flag].read(value)
 
     def test_variables(self) -> None:
-        known = {option.variable for option in OPTIONS} | {"POINTSMAN_PURE_PYTHON"}  # of `proxy.compiled`
+        known = {option.variable for option in OPTIONS}
+        known |= {"POINTSMAN_PURE_PYTHON", CRDS_VARIABLE}  # of `proxy.compiled`, of the cluster tests
         assert set(re.findall(r"\bPOINTSMAN_[A-Z_]+\w", TEXT)) <= known
 
     def test_reasons(self) -> None:
