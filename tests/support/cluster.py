@@ -1,7 +1,7 @@
 """A real control plane without nodes: etcd and kube-apiserver, and the controller manager where a test asks for it.
 
-`KUBEBUILDER_ASSETS` is a folder with the binaries, `POINTSMAN_TEST_CRDS` one with YAML files of definitions (Istio's, the
-Gateway API's) that the server is to know. Written for Kubernetes 1.20; everything listens on loopback or on a Unix
+`KUBEBUILDER_ASSETS` is a folder with the binaries, `POINTSMAN_TEST_CRDS` one with YAML files of definitions (Istio's,
+the Gateway API's) that the server is to know. Written for Kubernetes 1.20; everything listens on loopback or on a Unix
 socket in a folder of the test's own.
 """
 
