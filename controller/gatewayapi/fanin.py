@@ -1,0 +1,94 @@
+"""A constant rule that leads whatever may carry a key to a router, and the way back.
+
+What a router sends on to the baseline carries `pointsman-hop` with the workload. Nothing here can say "without that
+header" as Istio's `withoutHeaders` does, so the way back is said by precedence: a copy of the owner's rule that asks
+for the mark too has one header match more than the rule to the router, comes first, and leads where the owner's leads.
+
+The rule to the router has nothing of the owner's but its matches: what it rewrites, limits in time or retries is done
+once, on the way back. So a fork gets requests without it. A rule that leads to another Service than the one it stands
+at is not copied: the router decides by host, and would decide for the wrong workload.
+
+None of this depends on how many sandboxes there are, or whether there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from controller.gatewayapi.attachments import Attachment, Entries
+from controller.gatewayapi.objects import Backend, Json, backend_of, maps
+from controller.gatewayapi.rules import Condition, OwnedRule, guards, kept, led_to
+from controller.istio.matches import gateway_any_key_matches
+from controller.istio.patterns import hop
+from proxy.routing.names import Workload
+
+_ADDED: Final = 2
+_ALTERED: Final = ("filters", "timeouts", "retry", "sessionPersistence")
+
+
+@dataclass(frozen=True, slots=True)
+class FanInRules:
+    """`unaltered`: rules whose rewriting a fork does not get. `elsewhere`: rules that the router can't decide."""
+
+    rules: list[Json]
+    unaltered: tuple[OwnedRule, ...]
+    elsewhere: tuple[OwnedRule, ...]
+
+
+def fan_in_rules(attachment: Attachment, router: Backend, names: Sequence[str], entries: Entries) -> FanInRules:
+    """Raises: CannotCopy"""
+    carried = [list(maps(match, "headers")) for match in gateway_any_key_matches(names)]
+    marked: list[Condition] = [
+        [_mark(workload), *headers] for workload in _workloads(attachment, entries) for headers in carried
+    ]
+    led, elsewhere = [], []
+    for rule in attachment.rules:
+        backends = [backend_of(reference, rule.namespace) for reference in maps(rule.rule, "backendRefs")]
+        known = [backend for backend in backends if backend is not None and backend in entries]
+        if any(backend.service == attachment.service for backend in known):
+            led.append(rule)
+        elif known:
+            elsewhere.append(rule)
+    guarding = guards(attachment.rules, led, _ADDED)
+    rules: list[Json] = []
+    for rule in attachment.rules:
+        if rule in led:
+            # Its matches alone: whatever else it does is done on the way back.
+            bare = OwnedRule(
+                rule.kind, rule.namespace, {"matches": list(rule.matches)}, rule.age, rule.index, rule.route
+            )
+            rules += kept(rule, marked)
+            rules += led_to(bare, carried, [_reference(router, attachment.namespace)])
+        elif rule in guarding:
+            rules += kept(rule, [*marked, *carried])
+    unaltered = tuple(rule for rule in led if any(field in rule.rule for field in _ALTERED))
+    return FanInRules(rules, unaltered, tuple(elsewhere))
+
+
+def _workloads(attachment: Attachment, entries: Entries) -> list[Workload]:
+    """What the router may have decided for when it was asked for this Service's host."""
+    return sorted(
+        {
+            entry.baseline
+            for backend, entry in entries.items()
+            if backend.service == attachment.service and attachment.port in (None, backend.port)
+        }
+    )
+
+
+def _mark(workload: Workload) -> Mapping[str, str]:
+    return {"type": "RegularExpression", "name": "pointsman-hop", "value": hop(str(workload))}
+
+
+def _reference(backend: Backend, namespace: str) -> Json:
+    reference: dict[str, object] = {
+        "group": "",
+        "kind": "Service",
+        "name": backend.service.name,
+        "port": backend.port,
+    }
+    if backend.service.namespace != namespace:
+        reference["namespace"] = backend.service.namespace
+    return reference
