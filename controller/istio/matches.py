@@ -2,19 +2,23 @@
 
 Forms:
 
-- `strict` decides as the proxy does (SPEC 3), on well-formed members, several lines, up to 8192 bytes, keys that are
-  not percent-encoded. `baggage` before `tracestate` is said by `withoutHeaders`.
+- `strict` decides as the proxy does (SPEC 3), whatever the members are, up to 8192 bytes, for keys that are not
+  percent-encoded. What precedes what (`baggage` `tracestate`, the earlier name the later) is said by `withoutHeaders`,
+  not inside an expression, so that it holds for proxies that look at each line of a header alone.
 - `signadot` is the loose form of SPEC 8, byte for byte.
 
 A match is a tuple of alternatives (OR); each becomes a match block of its own, or is ANDed into the owner's (`merged`).
+At most one alternative of all keys' matches a request. manifests/istio/LIMITS.md lists what this can't say.
 
-Sources. Envoy matches regexes against the whole value, and joins lines with "," before (source/common/common/regex.h,
-source/common/http/header_utility.cc). `withoutHeaders` is a matcher with invert_match; since 1.22.0 istiod also sets
-treat_missing_header_as_empty, before that a request without the header never matched (istio/istio,
-pilot/pkg/networking/core/route/route.go `TranslateRouteMatch`; releasenotes/notes/49537.yaml). istiod refuses regexes
-over 1024 characters (pkg/config/validation/validation.go `validateStringRegexp`); it programs proxies with
-re2.max_program_size.error_level 32768 (pkg/bootstrap/config.go), which no regex of 1024 characters made here reaches: a
-test measures their programs.
+Sources. Envoy matches regexes against whole values (source/common/common/regex.h). Before 1.39.0 it joined a header's
+lines with "," first; since, a matcher finds one if any line does, and `withoutHeaders` fails if any line matches
+(changelogs/1.39.0.yaml, `match_headers_individually`; measured with 1.40). RE2 read UTF-8 and found nothing in other
+bytes, until the fixes of CVE-2026-73552 (`re2_use_latin1_mode`). `withoutHeaders` is a matcher with invert_match; since
+1.22.0 istiod also sets treat_missing_header_as_empty, before that a request without the header never matched
+(istio/istio, pilot/pkg/networking/core/route/route.go `TranslateRouteMatch`; releasenotes/notes/49537.yaml). istiod
+refuses regexes over 1024 characters (pkg/config/validation/validation.go `validateStringRegexp`); it programs proxies
+with re2.max_program_size.error_level 32768 (pkg/bootstrap/config.go), which no regex of 1024 characters made here
+reaches: a test measures their programs.
 """
 
 from __future__ import annotations
@@ -41,7 +45,7 @@ StringMatch = Mapping[str, str]
 
 _HOP: Final = "pointsman-hop"
 _STRICT: Final = STRICT_NAME.decode("ascii")
-# Matches every value that RE2 can read. It reads UTF-8 and finds nothing in a value that is none.
+# Matches every value that RE2 can read: all, or only UTF-8 (see CVE-2026-73552 above).
 _READABLE: Final = {"regex": ".*"}
 
 
@@ -173,10 +177,6 @@ def _check(form: str, names: Sequence[str]) -> None:
 
 
 def _in_baggage(names: Sequence[str], key: str) -> list[HeaderMatch]:
-    whole = patterns.baggage_key(names, key)
-    if len(whole) <= MAX_REGEX:
-        return [HeaderMatch({"baggage": {"regex": whole}})]
-    # One for each name, where the names before it are not there: shorter texts, but more of them to match.
     return [
         HeaderMatch(
             {"baggage": _regex(patterns.baggage_last(name, key))},
@@ -188,9 +188,6 @@ def _in_baggage(names: Sequence[str], key: str) -> list[HeaderMatch]:
 
 def _in_tracestate(names: Sequence[str], key: str) -> list[HeaderMatch]:
     not_in_baggage = {"baggage": _regex(patterns.baggage_names(names))}
-    whole = patterns.tracestate_key(names, key)
-    if len(whole) <= MAX_REGEX:
-        return [HeaderMatch({"tracestate": {"regex": whole}}, not_in_baggage)]
     return [
         HeaderMatch(
             {"tracestate": _regex(patterns.tracestate_first(name, key))},

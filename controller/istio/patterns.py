@@ -1,17 +1,16 @@
 """The routing key's grammar as regular expressions, in RE2's syntax, each matched against a whole header value.
 
-A value is what Envoy makes of a header: its lines joined by "," (Envoy, source/common/http/header_utility.cc,
-`getAllOfHeaderAsString`). So it is one list, and a list of members is matched as
+A value is one line of the header, or all lines joined by ",": Envoy joined them before 1.39.0, and matches each alone
+since (changelogs/1.39.0.yaml, `match_headers_individually`). Either is a list of members, matched as
 
     last occurrence     ( anything "," )? MEMBER ( "," OTHER )*
     first occurrence    ( OTHER "," )* MEMBER ( "," anything )?
 
-where OTHER is a member without "=" (empty or broken), or one whose name is another. RE2 has no lookahead, so "another
-name" is spelt out as a trie: a character that is not the name's next one, or that one and then the rest. Grammar and
-meaning of members: `proxy.routing.baggage`, `proxy.routing.tracestate`.
+where OTHER is a member of another name, a broken one or an empty one. RE2 has no lookahead, so "another name" is spelt
+out as a trie: a character that is not the name's next one, or that one and then the rest. Grammar and meaning of
+members: `proxy.routing.baggage`, `proxy.routing.tracestate`.
 
-Cost: RE2 runs each as a DFA, one step per byte; nothing here is counted or captured. Istio limits their
-length.
+Cost: RE2 runs each as a DFA, one step per byte; nothing here is counted or captured. Istio limits their length.
 """
 
 from __future__ import annotations
@@ -29,6 +28,8 @@ _PADDING: Final = r"(?:\+|%2[0Bb]|%09)*"
 # Properties, as they were sent, or as OpenTelemetry's Python SDK folds them into the value.
 _FOLDED: Final = rf"(?:%3[Bb]{_VALUE})?"
 _PROPERTIES: Final = r"(?:;[^,]*)?"
+# Breaks a member of baggage behind its "=": a character that must be encoded, or blanks between others.
+_BROKEN: Final = r"=[^;,]*(?:[^\t !#-\[\]-~]|[^ \t;,][ \t]+[^ \t;,])"
 
 _SPECIAL: Final = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
@@ -99,7 +100,7 @@ def _any(names: Iterable[str]) -> str:
 
 
 def _other(names: Sequence[str], *, blanks: bool) -> str:
-    """A member of another name than these, or without "=". `blanks`: they may stand between name and "="."""
+    """A member of another name than these, or a broken one. `blanks`: they may stand between name and "="."""
     return rf"(?:{_NO_EQUALS}|{_OWS}{_mismatch(names, blanks, first=True)}[^,]*)"
 
 
@@ -112,9 +113,9 @@ def _mismatch(rests: Sequence[str], blanks: bool, *, first: bool = False) -> str
     elif not blanks:
         alternatives = [f"[^{not_these}=,]"]
     elif not following:
-        alternatives = [_OWS + r"[^= \t,]"]
+        alternatives = [rf"{_OWS}(?:[^= \t,]|{_BROKEN})"]
     else:  # a longer name begins like this one
-        alternatives = [rf"[^{not_these}= \t,]", r"[ \t]+[^= \t,]"]
+        alternatives = [rf"[^{not_these}= \t,]", r"[ \t]+[^= \t,]", _OWS + _BROKEN]
     for character in following:
         inner = _mismatch([rest[1:] for rest in rests if rest[:1] == character], blanks)
         alternatives.append(literal(character) + inner)

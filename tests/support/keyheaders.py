@@ -1,8 +1,8 @@
 """Routing headers made at random, biased to where two readings could part: near misses of names and of the key, blanks,
 empty members, several lines, properties as they are sent and as OpenTelemetry folds them, both headers at once.
 
-`Maker.defined()` stays where a mesh must decide as the proxy does: members are well-formed, empty, or broken for want
-of "="; a key is not percent-encoded. `Maker.wild()` adds what breaks the grammar.
+`Maker.defined()` stays within the grammar, but for members without "=". `Maker.wild()` does not. A key is never
+percent-encoded: that is beyond a regular expression.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
+from proxy.routing import baggage, tracestate
 from proxy.routing.key import KeyReader
 
 _BLANKS = ("", "", "", "", " ", "\t", " \t ")
@@ -29,13 +30,29 @@ class Headers(NamedTuple):
     baggage: tuple[bytes, ...]
     tracestate: tuple[bytes, ...]
 
-    @property
-    def size(self) -> int:
-        return sum(len(line) + 1 for line in (*self.baggage, *self.tracestate))
-
     def key(self, reader: KeyReader) -> str | None:
         key = reader.read(self.baggage, self.tracestate).key
         return None if key is None else key.decode("ascii")
+
+    def lines_agree(self, reader: KeyReader) -> bool:
+        """Whether the lines that hold the deciding name say the same. If not, only their order decides, which a proxy
+        that looks at each line alone can't know (Envoy since 1.39.0)."""
+        reading = reader.read(self.baggage, self.tracestate)
+        if reading.name is None:
+            return True
+        if reading.header == "baggage":
+            found = [baggage.finder(reading.name).values([line]) for line in self.baggage]
+            return len({baggage.processed(values[-1]) for values in found if values}) == 1
+        found = [tracestate.finder(reading.name).values([line]) for line in self.tracestate]
+        return len({values[0] for values in found if values}) == 1
+
+    @property
+    def is_utf8(self) -> bool:
+        try:
+            b",".join((*self.baggage, *self.tracestate)).decode()
+        except UnicodeDecodeError:
+            return False
+        return True
 
     def fields(self) -> list[tuple[bytes, bytes]]:
         return [
