@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-plain test-cluster soak fuzz lint bench-quick compile clean help
+.PHONY: demo test test-plain test-cluster soak fuzz fuzz-mesh lint bench-quick compile clean help
 
 SOURCES := $(shell find proxy -name "*.py")
 
@@ -15,6 +15,7 @@ help:
 	@echo "make test-cluster the tests with a real Kubernetes API server (where KUBEBUILDER_ASSETS and POINTSMAN_TEST_CRDS are set)"
 	@echo "make soak         10 minutes of load, swaps, deaths and bad clients, all booked (SECONDS=30: the form in make test)"
 	@echo "make fuzz         fuzz every parser, 5 minutes each (SECONDS=60: shorter; TARGET=request: one of them)"
+	@echo "make fuzz-mesh    Envoy with the mesh's rules against the proxy, 10 minutes (SECONDS=60: shorter; SEED=7: again)"
 	@echo "make compile      compile the hot path (demo, test, soak and bench-quick do so by themselves)"
 	@echo "make lint         ruff, mypy, import contract"
 	@echo "make bench-quick  CPU per request and added latency beside Envoy, 1-2 minutes"
@@ -61,6 +62,9 @@ fuzz: $(VENV)/.installed-demo
 	-test -e $(VENV)/.installed-fuzz || \
 	  { $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' && touch $(VENV)/.installed-fuzz; }
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) $(TARGET)
+
+fuzz-mesh: $(VENV)/.installed proxy/_compiled/sources.digest
+	$(BIN)/python -m tests.mesh --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/.installed-demo
 	$(BIN)/ruff check .

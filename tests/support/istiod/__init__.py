@@ -24,7 +24,17 @@ consistent hashing, telemetry, statPrefix, EnvoyFilters, the Gateway API's own s
 Documents are plain JSON values, in and out.
 """
 
-from tests.support.istiod.listener import Backend, bootstrap, naming, run_mesh
+from tests.support.istiod.listener import Backend, Features, bootstrap, naming, run_mesh
 from tests.support.istiod.mesh import Caller, Service, route_configuration, virtual_hosts
 
-__all__ = ["Backend", "Caller", "Service", "bootstrap", "naming", "route_configuration", "run_mesh", "virtual_hosts"]
+__all__ = [
+    "Backend",
+    "Caller",
+    "Features",
+    "Service",
+    "bootstrap",
+    "naming",
+    "route_configuration",
+    "run_mesh",
+    "virtual_hosts",
+]

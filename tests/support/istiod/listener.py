@@ -31,24 +31,31 @@ class Backend:
 
 
 Backends = Mapping[str, Backend]  # by cluster name
+Features = Mapping[str, bool]
 
 
 @contextlib.contextmanager
-def run_mesh(folder: Path, configurations: Sequence[Document], backends: Backends | None = None) -> Iterator[list[int]]:
+def run_mesh(
+    folder: Path, configurations: Sequence[Document], backends: Backends | None = None, features: Features | None = None
+) -> Iterator[list[int]]:
     """The listeners' ports, in order. Skips where there is no Envoy."""
-    with run_document(folder, bootstrap(configurations, backends or {}), len(configurations)) as ports:
+    with run_document(folder, bootstrap(configurations, backends or {}, features or {}), len(configurations)) as ports:
         yield ports
 
 
-def bootstrap(configurations: Sequence[Document], backends: Backends) -> Document:
-    """A cluster without a backend is there and empty, as a Service without endpoints is: 503."""
+def bootstrap(configurations: Sequence[Document], backends: Backends, features: Features) -> Document:
+    """`features` switches what Envoy does by default (`envoy.reloadable_features`), as a mesh does by `runtimeValues`
+    in its proxies' configuration.
+
+    A cluster without a backend is there and empty, as a Service without endpoints is: 503."""
     names = sorted(set().union(*map(cluster_names, configurations)) | set(backends))
     address = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
+    switched = {f"envoy.reloadable_features.{name}": value for name, value in features.items()}
     return {
         "admin": {"address": address},
         "layered_runtime": {
             "layers": [
-                {"name": "istio", "static_layer": {"re2.max_program_size.error_level": MAX_PROGRAM_SIZE}},
+                {"name": "istio", "static_layer": {"re2.max_program_size.error_level": MAX_PROGRAM_SIZE, **switched}},
             ]
         },
         "static_resources": {
