@@ -1,4 +1,4 @@
-"""What is measured: the sidecar, Envoy, nginx as a proxy, or nothing in between (direct). Each with the same routes."""
+"""What is measured: the sidecar, the router, Envoy, nginx as a proxy, or nothing in between (direct). Each with the same routes."""
 
 import json
 import os
@@ -12,8 +12,9 @@ from benchmarks.processes import Child, free_port
 from benchmarks.scene import Scene
 
 HERE = Path(__file__).resolve().parent.parent
-KINDS = ("sidecar", "envoy", "nginx", "direct")
+KINDS = ("sidecar", "router", "envoy", "nginx", "direct")
 _WORKLOAD = {"kind": "Deployment", "namespace": "hotrod", "name": "location"}
+_HOST = "location.hotrod.svc.cluster.local"
 _START_TIMEOUT_S = 60.0  # Envoy compiles 2,000 regexes, the sidecar reads 100,000 routes; neither should come near
 
 
@@ -23,7 +24,7 @@ class NotInstalled(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """Which code runs as the sidecar, so that two checkouts or two interpreters can be compared."""
+    """Which code runs as the sidecar or router, so that two checkouts or two interpreters can be compared."""
 
     python: Path = Path(sys.executable)
     checkout: Path = HERE
@@ -66,8 +67,8 @@ def start(kind: str, scene: Scene, sandboxes: int, sidecar: Sidecar | None = Non
     home = scene.new_folder(f"{kind}-{sandboxes}")
     env = None
     cwd = None
-    if kind == "sidecar":
-        command, env, cwd = _sidecar(scene, sandboxes, port, home, sidecar or Sidecar())
+    if kind in ("sidecar", "router"):
+        command, env, cwd = _sidecar(scene, sandboxes, port, home, sidecar or Sidecar(), is_router=kind == "router")
     elif kind == "envoy":
         command = _envoy(scene, sandboxes, port, home)
     else:
@@ -83,17 +84,21 @@ def start(kind: str, scene: Scene, sandboxes: int, sidecar: Sidecar | None = Non
 
 
 def _sidecar(
-    scene: Scene, sandboxes: int, port: int, home: Path, sidecar: Sidecar
+    scene: Scene, sandboxes: int, port: int, home: Path, sidecar: Sidecar, *, is_router: bool
 ) -> tuple[list[str], dict[str, str], Path]:
     if not sidecar.python.exists():
         raise NotInstalled(f"no interpreter at {sidecar.python}")
     if not (sidecar.checkout / "proxy" / "__main__.py").exists():
         raise NotInstalled(f"no proxy in {sidecar.checkout}")
     table = home / "table.json"
-    table.write_text(routing_table(scene.keys(sandboxes), scene.baseline.port, scene.sandbox.port))
-    command = [str(sidecar.python), "-m", "proxy", "--workload", "hotrod/Deployment/location", "--table", str(table)]
-    command += ["--listen", f"127.0.0.1:{port}", "--baseline", f"127.0.0.1:{scene.baseline.port}"]
-    command += ["--admin", f"127.0.0.1:{free_port()}"]
+    baseline = scene.baseline.port
+    table.write_text(routing_table(scene.keys(sandboxes), baseline, scene.sandbox.port, is_router=is_router))
+    command = [str(sidecar.python), "-m", "proxy", "--table", str(table), "--admin", f"127.0.0.1:{free_port()}"]
+    command += ["--listen", f"127.0.0.1:{port}"]
+    if is_router:
+        command += ["--mode", "router"]
+    else:
+        command += ["--workload", "hotrod/Deployment/location", "--baseline", f"127.0.0.1:{baseline}"]
     # `-m` finds the module in the working directory first; PYTHONPATH keeps it so where safe_path is set.
     path = os.pathsep.join(filter(None, [str(sidecar.checkout), os.environ.get("PYTHONPATH")]))
     return command, {"PYTHONPATH": path}, sidecar.checkout
@@ -117,12 +122,19 @@ def _nginx(scene: Scene, sandboxes: int, port: int, home: Path) -> list[str]:
     return nginx.command(config)
 
 
-def routing_table(keys: list[str], workload_port: int, sandbox_port: int) -> str:
-    """The routing-table document as JSON: one route per sandbox, all to the one origin that stands for sandboxes."""
+def routing_table(keys: list[str], workload_port: int, sandbox_port: int, *, is_router: bool = False) -> str:
+    """The routing-table document as JSON: one route per sandbox, all to the one origin that stands for sandboxes.
+
+    A router's has the one service too, at the baseline.
+    """
     mapping = {"port": workload_port, "destinations": [{"host": "127.0.0.1", "port": sandbox_port}]}
     routes = [
         {"routingKey": key, "sandbox": f"pr-{number}", "baseline": _WORKLOAD, "mappings": [mapping]}
         for number, key in enumerate(keys)
     ]
     document = {"apiVersion": "pointsman.dev/v1alpha1", "kind": "RoutingTable", "version": "1", "routes": routes}
+    if is_router:
+        upstream = {"host": "127.0.0.1", "port": workload_port}
+        service = {"hosts": [_HOST], "port": workload_port, "baseline": _WORKLOAD, "upstream": upstream}
+        document["services"] = [service]
     return json.dumps(document)

@@ -16,7 +16,8 @@ leaves the rest as they are. Views may share live and gone sets that are changed
 
 Hosts are compared without case and trailing dot. An authority's port counts only where a host has several entries; then
 it picks by the port of their `upstream`, and none is 80 (SPEC 4, "Router"). The usual spellings are keys of one
-dictionary, so a request pays for one lookup; any other spelling is taken apart.
+dictionary, so a request pays for one lookup. Any other is taken apart, and the first ones that are met become keys too;
+only so many, since authorities come from strangers.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from proxy.routing.view import WorkloadView
 from proxy.telemetry.traffic import KeyTraffic
 
 HOP: Final = b"pointsman-hop"
+_LEARNED_AT_MOST: Final = 1024  # spellings, in one index
 
 
 class Place:
@@ -127,9 +129,8 @@ class RouterPlaces(Places):
 
     def find(self, host: bytes) -> Place | None:
         place = self._by_authority.get(host)
-        return place if place is not None else self._find_respelled(host)
-
-    def _find_respelled(self, host: bytes) -> Place | None:
+        if place is not None:
+            return place
         return self.index.find(host) if self.index is not None else None
 
     def why_none(self) -> Decision:
@@ -139,7 +140,7 @@ class RouterPlaces(Places):
 class PlaceIndex:
     """The places of one list of services. `upstreams`: where their baselines are."""
 
-    __slots__ = ("_of", "_several", "by_authority", "upstreams")
+    __slots__ = ("_left_to_learn", "_of", "_several", "by_authority", "upstreams")
 
     def __init__(self) -> None:
         # `host` where that is enough, and `host:port` with the port of its entry's upstream
@@ -147,6 +148,7 @@ class PlaceIndex:
         self.upstreams: Final[set[Endpoint]] = set()
         self._several: Final[dict[bytes, dict[int, Place]]] = {}  # hosts with several entries, by upstream port
         self._of: Final[dict[Workload, list[Place]]] = {}
+        self._left_to_learn = _LEARNED_AT_MOST
 
     def add(self, service: Service, place: Place) -> None:
         """Of two entries for one host and one upstream port the first one counts."""
@@ -174,6 +176,15 @@ class PlaceIndex:
 
     def find(self, authority: bytes) -> Place | None:
         """By an authority in any spelling."""
+        place = self.by_authority.get(authority)
+        if place is None:
+            place = self._find_respelled(authority)
+            if place is not None and self._left_to_learn:
+                self._left_to_learn -= 1
+                self.by_authority[authority] = place
+        return place
+
+    def _find_respelled(self, authority: bytes) -> Place | None:
         parts = split_authority(authority)
         if parts is None:
             return None
