@@ -43,7 +43,7 @@ class Names:
                     self._taken.add(name)
                     break
         for owner in owners:  # by age, so that a younger one changes no name of an older one
-            if owner not in self._indexes and owner.hosts:
+            if owner not in self._indexes and owner.hosts and owner.routes:
                 self._suggested[owner] = self._free(object_name(owner.hosts[0], owner.namespace), owner)
 
     def _free(self, name: str, owner: VirtualService) -> str:
