@@ -17,6 +17,7 @@ Routes test traffic to sandboxes by the routing key in W3C baggage or tracestate
   routegroup  the same for several sandboxes under one key
   proxies     lists the attached proxies, and whether they are up to date
   explain     says where a request would go, and why, by a table file or by the controller
+  istio       writes the Istio manifests that sandboxes ask for, from files
   completion  prints the completion of these commands for a shell
   demo        starts a chain of services with sidecars and shows where requests go
 
@@ -26,7 +27,7 @@ Routes test traffic to sandboxes by the routing key in W3C baggage or tracestate
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the result is the exit code: 0 fine, 2 bad arguments or configuration, 1 anything else; the
-    commands that speak with a controller have more (`pointsman.cli.exits`)."""
+    commands on objects have more (`pointsman.cli.exits`)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         (sys.stdout if arguments else sys.stderr).write(_HELP)
@@ -60,7 +61,7 @@ def _explain(argv: Sequence[str]) -> int:
 
 
 def _controlled(word: str) -> Callable[[Sequence[str]], int]:
-    """A command that speaks with a controller: the word alone, or followed by another."""
+    """A command of `pointsman.cli`: the word alone, or followed by another."""
 
     def run(argv: Sequence[str]) -> int:
         from pointsman.cli.commands import COMMANDS, group_help
@@ -115,6 +116,7 @@ _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "routegroup": _controlled("routegroup"),
     "proxies": _controlled("proxies"),
     "explain": _explain,
+    "istio": _controlled("istio"),
     "completion": _completion,
     "demo": _demo,
 }

@@ -13,5 +13,6 @@ Reading order:
                                                         fanin           for all keys: to the router
     delegates         an owner's list, whole            ownership       in which object copies stand
     ours              objects of ours                   findings        what could not be done
+    manifests         documents -> the mesh
     render            all of it: the mesh and routes in, VirtualServices out
 """

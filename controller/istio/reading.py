@@ -21,14 +21,20 @@ class ManifestReader(Reader):
             return {}
         return value
 
-    def parts(self, value: object, path: str) -> list[Mapping[str, object]]:
-        """A list of objects, or nothing."""
+    def parts(self, value: object, path: str) -> list[tuple[str, Mapping[str, object]]]:
+        """A list of objects, each with its path, or nothing."""
         if value is None or value is MISSING:
             return []
         if not isinstance(value, list):
             self.wrong(path, "must be a list", value)
             return []
-        return [self.part(entry if entry is not None else [], f"{path}[{index}]") for index, entry in enumerate(value)]
+        found: list[tuple[str, Mapping[str, object]]] = []
+        for index, entry in enumerate(value):
+            if isinstance(entry, dict):
+                found.append((f"{path}[{index}]", entry))
+            else:
+                self.wrong(f"{path}[{index}]", "must be an object", entry)
+        return found
 
     def word(self, value: object, path: str, default: str | None = None) -> str:
         if (value is None or value is MISSING) and default is not None:

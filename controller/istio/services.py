@@ -113,10 +113,7 @@ def read_service(document: Mapping[str, object], namespace: str = "default") -> 
     namespace, name, metadata = reader.identity(document, namespace)
     spec = reader.part(document.get("spec"), "spec")
     selector = reader.text_fields(spec.get("selector"), "spec.selector")
-    ports = [
-        reader.service_port(port, f"spec.ports[{index}]")
-        for index, port in enumerate(reader.parts(spec.get("ports"), "spec.ports"))
-    ]
+    ports = [reader.service_port(port, path) for path, port in reader.parts(spec.get("ports"), "spec.ports")]
     labels = reader.text_fields(metadata.get("labels"), "metadata.labels")
     annotations = reader.text_fields(metadata.get("annotations"), "metadata.annotations")
     if reader.faults:
@@ -142,10 +139,9 @@ def read_pods(document: Mapping[str, object], namespace: str = "default") -> Pod
     named: dict[str, int] = {}
     numbers: set[int] = set()
     for kind in ("initContainers", "containers"):
-        for index, container in enumerate(reader.parts(pod.get(kind), f"spec.template.spec.{kind}")):
-            path = f"spec.template.spec.{kind}[{index}].ports"
-            for place, port in enumerate(reader.parts(container.get("ports"), path)):
-                number = reader.port(port.get("containerPort"), f"{path}[{place}].containerPort")
+        for path, container in reader.parts(pod.get(kind), f"spec.template.spec.{kind}"):
+            for port_path, port in reader.parts(container.get("ports"), f"{path}.ports"):
+                number = reader.port(port.get("containerPort"), f"{port_path}.containerPort")
                 if number is None:
                     continue
                 numbers.add(number)

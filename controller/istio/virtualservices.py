@@ -128,8 +128,8 @@ class _Reader(ManifestReader):
             return None
         spec = self.part(document.get("spec"), "spec")
         routes = self.parts(spec.get("http"), "spec.http")
-        for index, route in enumerate(routes):
-            self._route(route, f"spec.http[{index}]")
+        for path, route in routes:
+            self._route(route, path)
         created = metadata.get("creationTimestamp")
         time = parse_timestamp(created) if isinstance(created, str) else None
         return VirtualService(
@@ -140,20 +140,18 @@ class _Reader(ManifestReader):
             tuple(full_host(host, namespace) for host in self.words(spec.get("hosts"), "spec.hosts")),
             self.words(spec.get("gateways"), "spec.gateways") or (MESH,),
             self.words(spec.get("exportTo"), "spec.exportTo"),
-            tuple(route for route in routes if not is_our_route(route)),
+            tuple(route for _, route in routes if not is_our_route(route)),
             self.text_fields(metadata.get("labels"), "metadata.labels"),
             self.text_fields(metadata.get("annotations"), "metadata.annotations"),
         )
 
     def _route(self, route: Mapping[str, object], path: str) -> None:
-        for index, block in enumerate(self.parts(route.get("match"), f"{path}.match")):
-            block_path = f"{path}.match[{index}]"
+        for block_path, block in self.parts(route.get("match"), f"{path}.match"):
             if "port" in block:
                 self.port(block["port"], f"{block_path}.port")
             for name in ("headers", "withoutHeaders"):
                 self.part(block.get(name), f"{block_path}.{name}")
-        for index, entry in enumerate(self.parts(route.get("route"), f"{path}.route")):
-            entry_path = f"{path}.route[{index}]"
+        for entry_path, entry in self.parts(route.get("route"), f"{path}.route"):
             destination = self.part(entry.get("destination"), f"{entry_path}.destination")
             self.word(destination.get("host"), f"{entry_path}.destination.host")
             port = self.part(destination.get("port"), f"{entry_path}.destination.port")

@@ -1,4 +1,4 @@
-"""`pointsman sandbox|routegroup|proxies|explain|completion`: what people and agents say to a controller.
+"""`pointsman sandbox|routegroup|proxies|explain|completion`: what people and agents say to a controller, and `istio`.
 
 Reading order:
 
@@ -14,6 +14,7 @@ Reading order:
     receipts     waits until an object is live            objects      where an object is in the API, what is in it
     read         list, get, delete, wait                  tables       columns for people
     traffic      traffic, verify, proxies                 explain      explain by the controller
+    istio        Istio's manifests from files             meshfiles  what stands in those
     completion   completion scripts for shells
 
 A module that runs a command is imported when that command is given.

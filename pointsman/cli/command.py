@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from pointsman.cli.exits import help_lines
-from pointsman.cli.flags import SHORT
+from pointsman.cli.flags import shorts
 from proxy.options import Option, Values, help_rows, read_options
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """`run` is `module:function` within `pointsman.cli`, imported when it is called. `argument`: the one positional
-    argument, or none; `choices`: what it may be."""
+    argument, or none; `choices`: what it may be. `is_local`: it speaks with no controller."""
 
     words: tuple[str, ...]
     summary: str
@@ -23,6 +23,7 @@ class Command:
     argument: str = ""
     choices: tuple[str, ...] = ()
     notes: str = ""
+    is_local: bool = False
 
     @property
     def name(self) -> str:
@@ -56,6 +57,7 @@ def read_line(command: Command, argv: Sequence[str], environ: Mapping[str, str])
 def _split(command: Command, argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """What belongs to no option, and the options in their long form."""
     takes_value: Final = {option.flag: bool(option.metavar) for option in command.options}
+    short_forms: Final = shorts(command.options)
     positional: list[str] = []
     rest: list[str] = []
     tokens = list(argv)
@@ -65,9 +67,8 @@ def _split(command: Command, argv: Sequence[str]) -> tuple[list[str], list[str]]
             positional.extend(tokens)
             break
         flag, equals, value = token.partition("=")
-        short = SHORT.get(flag)
-        if short is not None and short in command.options:
-            flag = short.flag
+        if flag in short_forms:
+            flag = short_forms[flag].flag
         if not token.startswith("-") or token == "-":
             positional.append(token)
             continue
@@ -79,10 +80,10 @@ def _split(command: Command, argv: Sequence[str]) -> tuple[list[str], list[str]]
 
 def help_text(command: Command) -> str:
     usage = f"usage: pointsman {command.name}" + (f" {command.argument}" if command.argument else "") + " [options]"
-    shorts = ", ".join(f"{short} is {option.flag}" for short, option in SHORT.items() if option in command.options)
+    short_forms = ", ".join(f"{short} is {option.flag}" for short, option in shorts(command.options).items())
     parts = [usage, command.summary[0].upper() + command.summary[1:] + "."]
     if command.notes:
         parts.append(command.notes)
-    parts.append(help_rows(command.options) + (f"\n  {shorts}" if shorts else ""))
+    parts.append(help_rows(command.options) + (f"\n  {short_forms}" if short_forms else ""))
     parts.append(help_lines())
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""All commands that speak with a controller, one row each."""
+"""All commands that objects are about, one row each."""
 
 from __future__ import annotations
 
@@ -69,6 +69,29 @@ COMMANDS: Final[tuple[Command, ...]] = (
         (*flags.CONNECTION, flags.OUTPUT),
     ),
     EXPLAIN,
+    Command(
+        ("istio", "render"),
+        "write the VirtualServices that sandboxes ask for, from files",
+        "istio:render",
+        (
+            flags.MESH_FILE,
+            flags.ISTIO_MODE,
+            flags.ROUTER,
+            flags.REGEX,
+            flags.OWN,
+            flags.KEY_NAME,
+            flags.MANIFEST_DIFF,
+            flags.REMOVE,
+            flags.NAMESPACE,
+            flags.ISTIO_VERSION,
+            flags.MANIFEST_OUTPUT,
+        ),
+        notes="Writes what the controller would. With a cluster:\n"
+        "  kubectl get virtualservices,services,deployments,namespaces -A -o yaml |\n"
+        "    pointsman istio render -f - -f sandboxes/ | kubectl apply -f -\n"
+        "What a sandbox can't get in the mesh is told on stderr, and the exit code is 3.",
+        is_local=True,
+    ),
 )
 
 

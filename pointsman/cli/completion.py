@@ -15,7 +15,7 @@ from typing import Final
 from pointsman.cli.command import Command
 from pointsman.cli.commands import COMMANDS
 from pointsman.cli.exits import FINE, INVALID
-from pointsman.cli.flags import FILE, NAMESPACE, SHORT
+from pointsman.cli.flags import FILE, NAMESPACE, shorts
 from proxy.options import Option, asks_for_help
 
 _BASH: Final = """\
@@ -108,15 +108,14 @@ def _words(before: Sequence[str]) -> list[str]:
 
 
 def _option(command: Command, word: str) -> Option[object] | None:
-    option = SHORT.get(word) or next((row for row in command.options if row.flag == word), None)
-    return option if option in command.options else None
+    return shorts(command.options).get(word) or next((row for row in command.options if row.flag == word), None)
 
 
 def _values(command: Command, option: Option[object], said: Sequence[str]) -> list[str]:
     if option is NAMESPACE:
         return sorted({namespace for namespace, _ in _objects(command, said)})
     words = option.metavar.split("|")
-    return words if len(words) > 1 and option is not FILE else []
+    return words if len(words) > 1 and option.name != FILE.name else []
 
 
 def _names(command: Command, said: Sequence[str]) -> list[str]:

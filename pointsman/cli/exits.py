@@ -20,7 +20,7 @@ TEXTS: Final = {
     FINE: "fine",
     OTHER: "anything else, e.g. the controller can't be reached",
     INVALID: "bad arguments, or an object that is refused",
-    NOT_SO: "it is not so: not live everywhere or not gone in time, or verify failed",
+    NOT_SO: "it is not so: not live everywhere or not gone in time, verify failed, or the mesh can't route as asked",
     UNKNOWN: "verify can't tell, since counts may have been lost",
     CONFLICT: "somebody else has changed it, or has its key, or it exists already",
     NOT_FOUND: "there is no such object",
@@ -62,4 +62,4 @@ def help_lines() -> str:
 def markdown_rows() -> str:
     """The codes as a Markdown table, for the README."""
     rows = "".join(f"| {code} | {text} |\n" for code, text in TEXTS.items())
-    return "| exit code | of commands that speak with a controller |\n|---|---|\n" + rows
+    return "| exit code | of commands on objects |\n|---|---|\n" + rows

@@ -1,14 +1,16 @@
-"""The options of the commands that speak with a controller, one row each."""
+"""The options of commands, one row each."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from controller.times import DURATION_RULE, TIMESTAMP_RULE, parse_duration, parse_timestamp
 from pointsman.client import Client
+from proxy.flags import KEY_NAME as KEY_NAME
 from proxy.options import Option, choice, plain, switch, whole
-from proxy.routing.names import Workload, is_token
+from proxy.routing.names import Endpoint, Workload, is_dns_name, is_token
 
 DEFAULT_NAMESPACE: Final = "default"
 
@@ -16,6 +18,7 @@ _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")  # as control
 _TIMEOUT: Final = re.compile(r"([0-9]{1,8}(?:\.[0-9]{1,3})?)(ms|s|m|h)?")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _MAX_TIMEOUT_S: Final = 86400.0
+_RELEASE: Final = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?=[.-]|\Z)")
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
@@ -146,6 +149,98 @@ PORT: Final = Option(
 HEADER: Final = Option("header", "'NAME: VALUE'", header_field, "one field of the request", repeatable=True)
 JSON: Final = Option("json", "", switch, "the same as --output json", default="off")
 
+# --- of `pointsman istio`
+
+
+def router_address(text: str) -> Endpoint:
+    """HOST:PORT of a Service, which means the same in every namespace."""
+    host, colon, port = text.rpartition(":")
+    host = host.lower().removesuffix(".")
+    if not colon or not port.isdecimal() or not 1 <= int(port) <= 65535 or not is_dns_name(host) or "." not in host:
+        raise ValueError(f"must be NAME.NAMESPACE:PORT or a host's full name and port, is {text!r}")
+    if host.count(".") == 1:
+        host += ".svc"
+    return Endpoint(f"{host}.cluster.local" if host.endswith(".svc") else host, int(port))
+
+
+def release(text: str) -> tuple[int, int]:
+    """Of Istio: `1.30`, `1.30.3`, `v1.30.3-patch`."""
+    match = _RELEASE.match(text)
+    if match is None:
+        raise ValueError(f"must be a release like 1.30.3, is {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def manifest_output(text: str) -> str:
+    # The variable POINTSMAN_OUTPUT is also of commands that print tables.
+    return choice("yaml", "json")("yaml" if text == "table" else text)
+
+
+MESH_FILE: Final = Option(
+    "file",
+    "DIR|FILE",
+    plain,
+    "sandboxes, route groups or routing tables, and the mesh's manifests: VirtualServices, Services, workloads,"
+    " DestinationRules, ServiceEntries, Namespaces; others are passed over; - is standard input",
+    repeatable=True,
+    required=True,
+)
+ISTIO_MODE: Final = Option(
+    "istio-mode",
+    "rules|router",
+    choice("rules", "router"),
+    "rules: routes for each sandbox; router: one constant route per host, to a router that decides",
+    default="rules",
+)
+ROUTER: Final = Option(
+    "router",
+    "HOST:PORT",
+    router_address,
+    "Service of the routers, as NAME.NAMESPACE:PORT; in rules mode what is too large for rules goes there",
+    default_text="none; needed in router mode",
+)
+REGEX: Final = Option(
+    "regex",
+    "strict|signadot",
+    choice("strict", "signadot"),
+    "how a key is matched: strict is as the proxy reads it, signadot the loose form that teams use today",
+    default="strict",
+    why="the loose one takes other members and keys too",
+)
+OWN: Final = Option(
+    "own",
+    "delegate|patch",
+    choice("delegate", "patch"),
+    "where our routes stand: in a delegate that the owner's list includes, or in the owner's list",
+    default="delegate",
+    why="a list of routes has one owner",
+)
+REMOVE: Final = Option("remove", "", switch, "take everything of ours out instead", default="off")
+MANIFEST_DIFF: Final = Option(
+    "diff", "", switch, "show what changes against the files, in place of the objects", default="off"
+)
+ISTIO_VERSION: Final = Option(
+    "istio-version",
+    "RELEASE",
+    release,
+    "Istio's release: one that can't do what the routes need is refused",
+    default_text="new enough",
+)
+MANIFEST_OUTPUT: Final = Option(
+    "output",
+    "yaml|json",
+    manifest_output,
+    "what stdout gets: YAML documents for kubectl, or one JSON document for programs",
+    default="yaml",
+)
+
 SHORT: Final = {"-f": FILE, "-n": NAMESPACE, "-o": OUTPUT, "-l": SELECTOR, "-A": ALL_NAMESPACES}
+
+
+def shorts(options: Sequence[Option[object]]) -> dict[str, Option[object]]:
+    """The short forms of these options."""
+    return {short: option for short, row in SHORT.items() for option in options if option.name == row.name}
+
+
 CONNECTION: Final[tuple[Option[object], ...]] = (CONTROLLER, TOKEN_FILE, CONTROLLER_CA)
 OBJECTS: Final[tuple[Option[object], ...]] = (*CONNECTION, NAMESPACE, OUTPUT)

@@ -56,6 +56,8 @@ def run(command: Command, argv: Sequence[str]) -> int:
     try:
         if faults:
             raise Failure(INVALID, faults=tuple(faults))
+        if command.is_local:
+            return _local_runner(command)(line, console)
         with connected(line.values) as client:
             return _runner(command)(Call(line, client, console))
     except Failure as failure:
@@ -110,5 +112,13 @@ def _tell(console: Console, command: Command, texts: Sequence[str]) -> None:
 
 
 def _runner(command: Command) -> Callable[[Call], int]:
+    return cast("Callable[[Call], int]", _function(command))
+
+
+def _local_runner(command: Command) -> Callable[[Line, Console], int]:
+    return cast("Callable[[Line, Console], int]", _function(command))
+
+
+def _function(command: Command) -> object:
     module, _, function = command.run.partition(":")
-    return cast("Callable[[Call], int]", getattr(import_module(f"pointsman.cli.{module}"), function))
+    return getattr(import_module(f"pointsman.cli.{module}"), function)

@@ -339,6 +339,14 @@ class TestCommands:
             printed = "".join(line for line in lines if re.search(piped[2], line))
         assert printed == output
 
+    def test_istio_render(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        (shown,) = [each for each in console() if each[0].startswith("pointsman istio render ")]
+        for option in OPTIONS:
+            monkeypatch.delenv(option.variable, raising=False)
+        monkeypatch.chdir(ROOT)
+        assert main(shlex.split(shown[0])[1:]) == 0
+        assert capsys.readouterr() == (shown[1], "")
+
     def test_fields_of_an_explanation(self) -> None:
         sentence = TEXT.partition("`--json` prints one object: ")[2].partition(".\n")[0]
         assert re.findall(r"`(\w+)`", sentence) == [field.name for field in fields(Explanation)]
