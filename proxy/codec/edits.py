@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from proxy.codec.events import Prepared, RequestHead
 from proxy.codec.fields import FieldLine
 from proxy.codec.h2.hpack import field_line
+from proxy.codec.translate import origin_form
 
 
 def prepared(name: bytes, value: bytes) -> Prepared:
@@ -37,7 +40,10 @@ def set_one_line(head: RequestHead, name: bytes, value: bytes) -> None:
 
 
 def set_host(head: RequestHead, authority: bytes) -> None:
-    """The head gets this Host or `:authority`, at the old one's place; first of all fields where there was none."""
+    """The head gets this Host or `:authority`, at the old one's place; first of all fields where there was none.
+
+    A target in absolute-form names the old one, and would count before Host: it becomes origin-form.
+    """
     head.host = authority
     if head.is_http2:
         others = [field for field in head.fields if field.name not in (b":authority", b"host")]
@@ -47,6 +53,42 @@ def set_host(head: RequestHead, authority: bytes) -> None:
     host = b"Host: " + authority
     replaced = [host if line.partition(b":")[0].lower() == b"host" else line for line in lines]
     head.lines = replaced if host in replaced else [lines[0], host, *lines[1:]]
+    if head.target[:1] != b"/":
+        head.target = origin_form(head.method, head.target)
+        head.lines[0] = b"%b %b HTTP/1.1" % (head.method, head.target)
+
+
+def field_values(head: RequestHead, name: bytes) -> list[bytes]:
+    """The values of all fields of this (lowercase) name, in order."""
+    if head.is_http2:
+        return [field.value for field in head.fields if field.name == name]
+    lines = [line.partition(b":") for line in head.lines[1:]]
+    return [value.strip(b" \t") for spelled, _, value in lines if spelled.lower() == name]
+
+
+def edit_fields(head: RequestHead, edit: Callable[[bytes, bytes], bytes | None]) -> None:
+    """Each field becomes what `edit` makes of its lowercase name and its value: another value, or None to be dropped.
+    What is not changed stays byte for byte."""
+    if head.is_http2:
+        fields: list[FieldLine] = []
+        for field in head.fields:
+            new_value = edit(field.name, field.value)
+            if new_value == field.value:
+                fields.append(field)
+            elif new_value is not None:
+                fields.append(field_line(field.name, new_value))
+        head.fields = fields
+        return
+    lines = [head.lines[0]]
+    for line in head.lines[1:]:
+        spelled, _, rest = line.partition(b":")
+        value = rest.strip(b" \t")
+        edited = edit(spelled.lower(), value)
+        if edited == value:
+            lines.append(line)
+        elif edited is not None:
+            lines.append(spelled + b": " + edited)
+    head.lines = lines
 
 
 def append_forwarded(head: RequestHead, peer: bytes) -> None:

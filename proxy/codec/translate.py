@@ -66,6 +66,17 @@ PHRASES: Final = {
 }
 
 
+def origin_form(method: bytes, target: bytes) -> bytes:
+    """The target without the authority that absolute-form names, which is Host's."""
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        return target
+    target = match[1]
+    if target[:1] == b"/":
+        return target
+    return b"/" + target if target or method != b"OPTIONS" else b"*"  # section 3.2.4: no path at all means the server
+
+
 # --- HTTP/2 to HTTP/1.1 ---
 
 
@@ -143,12 +154,7 @@ def request_fields(head: RequestHead) -> list[FieldLine]:
     """The field block of a request."""
     if head.is_http2:
         return head.fields
-    target = head.target
-    match = _ABSOLUTE.fullmatch(target)
-    if match is not None:  # it names the same authority as Host
-        target = match[1]
-        if target[:1] != b"/":  # section 3.2.4: no path at all means the server, to OPTIONS
-            target = b"/" + target if target or head.method != b"OPTIONS" else b"*"
+    target = origin_form(head.method, head.target)
     authority = field_line(b":authority", head.host)
     if head.upgrade:
         start = [field_line(b":method", b"CONNECT"), field_line(b":protocol", _protocol(head))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.codec.edits import append_forwarded, prepared, set_host, set_one_line
+from proxy.codec.edits import append_forwarded, edit_fields, field_values, prepared, set_host, set_one_line
 from proxy.codec.events import RequestHead, ResponseHead
 from tests.support.exchange import request_head, response_head
 from tests.support.h2script import block, http2_head, http2_response, request_pairs
@@ -102,3 +102,35 @@ def test_forwarded(fields: list[tuple[str, str]], callers: list[str], protos: li
     for named in (said, reread(two)):
         assert [value.decode() for name, value in named if name == b"x-forwarded-for"] == callers
         assert [value.decode() for name, value in named if name == b"x-forwarded-proto"] == protos
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "becomes"),
+    [
+        ("GET", "http://location/a?b", "/a?b"),
+        ("GET", "http://location?b", "/?b"),
+        ("GET", "HTTP://location", "/"),
+        ("OPTIONS", "http://location", "*"),
+        ("OPTIONS", "*", "*"),
+        ("GET", "/http://other/", "/http://other/"),
+    ],
+)
+def test_another_host_leaves_none_in_the_target(method: str, target: str, becomes: str) -> None:
+    """Absolute-form names the authority too, and a server must heed it before Host (RFC 9112 section 3.2.2)."""
+    head = request_head(method=method)
+    head.target, head.lines[0] = target.encode(), f"{method} {target} HTTP/1.1".encode()
+    set_host(head, b"box:1")
+    assert (head.target, head.lines[0]) == (becomes.encode(), f"{method} {becomes} HTTP/1.1".encode())
+
+
+def test_fields_are_read_and_edited_alike_in_both_forms() -> None:
+    def edit(name: bytes, value: bytes) -> bytes | None:
+        return {b"a": None, b"b": value + b"!"}.get(name, value)
+
+    fields = (("a", "1"), ("b", "2"), ("c", "3"), ("b", "4"))
+    one, two = request_head(*[f"{name.upper()}:  {value} " for name, value in fields]), http2_head(*fields)
+    assert field_values(one, b"b") == field_values(two, b"b") == [b"2", b"4"]
+    edit_fields(one, edit)
+    edit_fields(two, edit)
+    assert one.lines[2:] == [b"B: 2!", b"C:  3 ", b"B: 4!"]
+    assert reread(two)[4:] == [(b"b", b"2!"), (b"c", b"3"), (b"b", b"4!")]
