@@ -14,7 +14,7 @@ NAME_RULE: Final = "1-63 of a-z 0-9 -, first and last alphanumeric (RFC 1123)"
 LABEL_KEY_RULE: Final = "1-63 of A-Z a-z 0-9 - _ ., first and last alphanumeric, a DNS name and / before it or not"
 LABEL_VALUE_RULE: Final = "at most 63 of A-Z a-z 0-9 - _ ., first and last alphanumeric"
 GLOB_RULE: Final = "a label's value, in which * stands for any characters and ? for one"
-ENDPOINT_NAME_RULE: Final = "1-60 of a-z 0-9 -, first and last alphanumeric, without '--'"
+ENDPOINT_NAME_RULE: Final = "1-60 of a-z 0-9 -, first and last alphanumeric, without '--', not 'xn'"
 TARGET_RULE: Final = "HOST or HOST:PORT, with or without http:// or grpc://"
 LOCAL_TARGET_RULE: Final = "HOST:PORT with a name or an address ([::1]:8080)"
 IMAGE_RULE: Final = "an image like registry.example/app:tag, at most 512 characters"
@@ -62,7 +62,7 @@ def is_host_part(key: str) -> bool:
 
 
 def is_endpoint_name(text: str) -> bool:
-    return is_name(text) and len(text) <= 60 and "--" not in text
+    return is_name(text) and len(text) <= 60 and "--" not in text and text != "xn"
 
 
 def is_local_target(text: str) -> bool:

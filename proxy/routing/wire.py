@@ -481,13 +481,13 @@ def _is_version(text: str) -> bool:
 # --- previews: the host is `<endpoint>--<key>.<domain>`, split at the first `--` (SPEC 4) ---
 
 _MAX_LABEL: Final = 63  # RFC 1035 section 2.3.4
-_ENDPOINT_NAME_RULE: Final = "1-60 of a-z 0-9 -, first and last alphanumeric, without '--'"
+_ENDPOINT_NAME_RULE: Final = "1-60 of a-z 0-9 -, first and last alphanumeric, without '--', not 'xn'"
 _PREVIEW_KEY_RULE: Final = "a routing key of a-z 0-9 - (it stands in a host name), last alphanumeric"
 _DOMAIN_RULE: Final = "a DNS name in lower case without trailing dot"
 
 
 def _is_endpoint_name(text: str) -> bool:
-    return _is_lower_label(text) and len(text) <= _MAX_LABEL - len("--k") and "--" not in text
+    return _is_lower_label(text) and len(text) <= _MAX_LABEL - len("--k") and "--" not in text and text != "xn"
 
 
 def _is_preview_key(text: str) -> bool:

@@ -19,7 +19,7 @@ from controller import grammar
         (grammar.is_label_value, ["", "a", "A_b.c-d", "a" * 63], ["-a", "a ", "a/b", "a" * 64, "*", "a\n"]),
         (grammar.is_glob, ["", "*", "a?c", "12*", "-*"], ["[a]", "a b", "*" * 64, "a/b", "a\n"]),
         (grammar.is_key, ["a", "A.b_c-d", "a" * 63], ["", "-a", "a b", "ä", "a" * 64, "a;b", "a\n"]),
-        (grammar.is_endpoint_name, ["a", "a-b", "a" * 60], ["", "a--b", "a" * 61, "A", "a.b"]),
+        (grammar.is_endpoint_name, ["a", "a-b", "a" * 60], ["", "a--b", "xn", "a" * 61, "A", "a.b"]),
         (
             grammar.is_local_target,
             ["a:1", "127.0.0.1:65535", "[::1]:80", "a.b.example:80"],
