@@ -1,0 +1,195 @@
+"""Who may see previews, and what proves it. Pure: the tokens' file is read elsewhere.
+
+Three proofs, any one of which is enough:
+
+- the field that a forward-auth or OIDC proxy sets, believed from its addresses alone;
+- `Authorization: Bearer` with one of the tokens;
+- a session cookie, which the login form sets (`login`). It holds no token but an end and a signature over host and end,
+  by a key made of the token: so it opens this one host only, ends by itself and with its token, and every replica can
+  check it. Where browsers come by https its name begins with `__Host-` (RFC 6265bis section 4.1.3.2): then no other
+  preview's page can put one in its place.
+
+All three are taken out of what goes on, whoever sent them; an `Authorization` that is none of ours is the
+application's and stays. Tokens and signatures are compared in constant time, each with all.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+from proxy.codec.edits import field_values
+from proxy.codec.events import RequestHead
+from proxy.routing.baggage import OWS
+
+_COOKIE: Final = b"pointsman-preview"
+_SESSION_KEY: Final = b"pointsman preview session 1"
+_BEARER: Final = b"bearer"
+_MAX_END_DIGITS: Final = 12
+
+
+class Tokens:
+    """Those that are in force; swapped as a whole."""
+
+    __slots__ = ("_digests", "_session_keys")
+
+    def __init__(self, tokens: Sequence[bytes] = ()) -> None:
+        self._digests: tuple[bytes, ...] = ()
+        self._session_keys: tuple[bytes, ...] = ()
+        self.replace(tokens)
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def replace(self, tokens: Sequence[bytes]) -> None:
+        self._digests = tuple([sha256(token).digest() for token in tokens])
+        self._session_keys = tuple([hmac.digest(token, _SESSION_KEY, "sha256") for token in tokens])
+
+    def session_key(self, token: bytes) -> bytes | None:
+        """The key that signs this token's sessions; None if it is no token."""
+        given = sha256(token).digest()
+        found: bytes | None = None
+        for digest, key in zip(self._digests, self._session_keys, strict=True):
+            if hmac.compare_digest(digest, given):
+                found = key
+        return found
+
+    def signs(self, message: bytes, signature: bytes) -> bool:
+        """Whether one of the tokens' session keys made this signature."""
+        is_signed = False
+        for key in self._session_keys:
+            is_signed |= hmac.compare_digest(_signature(key, message), signature)
+        return is_signed
+
+
+class Credentials:
+    """What is asked for, and whether a request has it."""
+
+    __slots__ = ("_clock", "_header", "_is_secure", "_lifetime_s", "_networks", "cookie_name", "is_required", "tokens")
+
+    def __init__(
+        self,
+        *,
+        is_required: bool,
+        header: bytes | None,
+        networks: Sequence[IPv4Network | IPv6Network],
+        tokens: Tokens | None,
+        is_secure: bool,
+        lifetime_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """`header`: lowercase. `tokens`: None where no file is configured. `is_secure`: browsers come by https.
+        `clock`: seconds since 1970."""
+        self.is_required: Final = is_required
+        self.tokens: Final = tokens
+        self.cookie_name: Final = b"__Host-" + _COOKIE if is_secure else _COOKIE
+        self._header: Final = header
+        self._networks: Final = tuple(networks)
+        self._is_secure: Final = is_secure
+        self._lifetime_s: Final = lifetime_s
+        self._clock: Final = clock
+
+    @property
+    def can_be_met(self) -> bool:
+        """Whether there is any way to be let in."""
+        return not self.is_required or self._header is not None or self.tokens is not None
+
+    def has_bearer(self, head: RequestHead) -> bool:
+        """Whether the request proves itself by what no web page can make a browser send."""
+        return any(self._is_bearer(value) for value in field_values(head, b"authorization"))
+
+    def has_ambient(self, head: RequestHead, host: bytes, peer: bytes) -> bool:
+        """Whether it proves itself by what a browser, or the proxy before us, adds to every request by itself."""
+        header = self._header
+        if header is not None and self._is_believed(peer) and any(field_values(head, header)):
+            return True
+        return any(self._is_session(value, host) for value in self._cookies(head))
+
+    def without(self, name: bytes, value: bytes) -> bytes | None:
+        """What goes on of a field; None: nothing. `name` is lowercase."""
+        if name == self._header:
+            return None
+        if name == b"authorization":
+            return None if self._is_bearer(value) else value
+        if name == b"cookie" and self.tokens is not None and self.cookie_name in value:
+            crumbs = value.split(b";")
+            kept = [crumb for crumb in crumbs if crumb.partition(b"=")[0].strip(OWS) != self.cookie_name]
+            if len(kept) < len(crumbs):
+                return b";".join(kept).strip(OWS) or None
+        return value
+
+    def session(self, token: bytes, host: bytes) -> bytes | None:
+        """The `Set-Cookie` that opens `host` (a bare one) for whoever has this token; None if it is no token."""
+        tokens = self.tokens
+        key = tokens.session_key(token) if tokens is not None else None
+        if key is None:
+            return None
+        end = b"%d" % int(self._clock() + self._lifetime_s)
+        value = end + b"." + _signature(key, _message(host, end))
+        secure = b"; Secure" if self._is_secure else b""
+        lifetime = b"%d" % int(self._lifetime_s)
+        return b"%b=%b; Path=/; Max-Age=%b; HttpOnly; SameSite=Lax%b" % (self.cookie_name, value, lifetime, secure)
+
+    def _is_believed(self, peer: bytes) -> bool:
+        try:
+            address = ip_address(peer.decode("ascii").partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
+
+    def _is_bearer(self, value: bytes) -> bool:
+        scheme, _, token = value.partition(b" ")
+        tokens = self.tokens
+        return tokens is not None and scheme.lower() == _BEARER and tokens.session_key(token.strip(OWS)) is not None
+
+    def _cookies(self, head: RequestHead) -> list[bytes]:
+        """The values of all cookies of our name: other pages may have set some beside ours."""
+        values = []
+        for line in field_values(head, b"cookie"):
+            for crumb in line.split(b";"):
+                name, _, value = crumb.partition(b"=")
+                if name.strip(OWS) == self.cookie_name:
+                    values.append(value.strip(OWS))
+        return values
+
+    def _is_session(self, value: bytes, host: bytes) -> bool:
+        end, _, signature = value.partition(b".")
+        tokens = self.tokens
+        if tokens is None or not end.isdigit() or len(end) > _MAX_END_DIGITS or int(end) <= self._clock():
+            return False
+        return tokens.signs(_message(host, end), signature)
+
+
+def _message(host: bytes, end: bytes) -> bytes:
+    return host + b"\n" + end
+
+
+def _signature(key: bytes, message: bytes) -> bytes:
+    return hmac.digest(key, message, "sha256").hex().encode("ascii")
+
+
+MIN_TOKEN: Final = 16  # characters: shorter ones are guessed
+_MAX_TOKENS: Final = 1000  # each is compared with
+
+
+def read_tokens(content: bytes) -> list[bytes]:
+    """The tokens of a file: one a line, of visible ASCII; empty lines and those that begin with `#` don't count.
+
+    Raises: ValueError; its text quotes no token.
+    """
+    tokens = []
+    for number, line in enumerate(content.splitlines(), 1):
+        token = line.strip(OWS)
+        if not token or token.startswith(b"#"):
+            continue
+        if not all(0x21 <= byte <= 0x7E for byte in token) or len(token) < MIN_TOKEN:
+            raise ValueError(f"line {number}: must be at least {MIN_TOKEN} characters of visible ASCII")
+        tokens.append(token)
+    if len(tokens) > _MAX_TOKENS:
+        raise ValueError(f"must be at most {_MAX_TOKENS} tokens")
+    return tokens
