@@ -65,7 +65,6 @@ async def _run(settings: Settings) -> int:
     from controller.feed.roll import Roll
     from controller.lifecycle import Lifecycle
     from controller.listening import ListenError, bind, lift_file_limit, url_of
-    from controller.reloading import ReloadError, Reloading
     from controller.rest.app import PATIENCE, make_app
     from controller.rest.metrics import core_metrics, hub_metrics
     from controller.rest.pages import OPERATIONS
@@ -76,6 +75,7 @@ async def _run(settings: Settings) -> int:
     from controller.state import StateError, open_state
     from controller.tls import Certificate
     from controller.writing import Writer
+    from proxy.reloading import ReloadError, Reloading
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

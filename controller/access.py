@@ -23,7 +23,7 @@ from typing import Final
 from controller.errors import ObjectError
 from controller.grammar import NAME_RULE, is_name
 from controller.reader import MISSING, Reader, named
-from controller.reloading import ReloadError
+from proxy.reloading import ReloadError
 from proxy.routing.faults import TableError
 from proxy.routing.names import Workload
 from proxy.routing.text import parse_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
-from controller.reloading import ReloadError
+from proxy.reloading import ReloadError
 
 
 class Certificate:

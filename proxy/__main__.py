@@ -60,6 +60,7 @@ async def _run(settings: Settings) -> int:
     from proxy.net.listener import Listener, ListenError, bind, stop_all
     from proxy.net.pool import Network, Pool
     from proxy.net.resolver import Resolver
+    from proxy.reloading import ReloadError
     from proxy.routertables import RouterTables
     from proxy.routing.key import KeyReader
     from proxy.routing.wire import TableError
@@ -91,15 +92,20 @@ async def _run(settings: Settings) -> int:
         if sidecar is not None:
             mode = SidecarMode(sidecar, settings.policy, TableHolder(sidecar.workload, settings.table_file), None)
         else:
-            mode = RouterMode(RouterTables(settings.policy, settings.table_file))
+            try:
+                router_tables = RouterTables(settings.policy, settings.table_file)
+                mode = RouterMode(router_tables, settings.previews, settings.keys)
+            except ReloadError as error:
+                return _refuse([str(error)])
         table_file = TableFile(settings.table_file, mode.tables)
         try:
             await table_file.load()
-        except TableError as error:
-            return _refuse([f"{settings.origins.table_file} {settings.table_file}: {fault}" for fault in error.faults])
+        except TableError as refused:
+            faults = [f"{settings.origins.table_file} {settings.table_file}: {fault}" for fault in refused.faults]
+            return _refuse(faults)
     tables = mode.tables
 
-    faults: list[str] = []
+    faults = []
 
     async def bound(endpoint: Endpoint, origin: str) -> list[socket.socket]:
         try:
@@ -154,6 +160,7 @@ async def _run(settings: Settings) -> int:
             decision_field=settings.decision_header,
             appends_forwarded=settings.appends_forwarded,
             baseline_version=settings.baseline_version,
+            gateway=mode.gateway,
         )
 
     def table_swapped() -> None:
@@ -199,6 +206,8 @@ async def _run(settings: Settings) -> int:
     else:
         spawn(table_file.watch(), "table file")
     spawn(tables.run_expiry(), "gone keys")
+    if mode.reloading is not None:
+        spawn(mode.reloading.run(), "tokens of previews")
 
     await stop.wait()
     await asyncio.sleep(settings.drain.delay_s)

@@ -91,6 +91,19 @@ class ControllerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewSettings:
+    """Who may see a router's previews, and how browsers come to it."""
+
+    is_auth_required: bool
+    auth_header: bytes | None
+    auth_from: tuple[IPv4Network | IPv6Network, ...]
+    token_file: str | None
+    token_file_origin: str  # the flag or the variable
+    session_s: float
+    scheme: str
+
+
+@dataclass(frozen=True, slots=True)
 class Origins:
     """The flag or the variable that each came from, for faults that show only when it is used."""
 
@@ -115,6 +128,7 @@ class Settings:
     baseline_version: int
     dns_servers: tuple[str, ...]
     decision_header: bool
+    previews: PreviewSettings
     drain: DrainSettings
     timeouts: Timeouts
     limits: Limits
@@ -129,6 +143,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     values, faults = read_options(flags.OPTIONS, argv, environ)
     faults += _mode_faults(values)
     faults += _source_faults(values)
+    faults += _preview_faults(values)
     faults += _address_faults(values)
     faults += name_faults(values)
     if faults:
@@ -148,6 +163,15 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         baseline_version=VERSIONS[values.one(flags.BASELINE_PROTOCOL)],
         dns_servers=values.present(flags.DNS_SERVER),
         decision_header=values.one(flags.DECISION_HEADER),
+        previews=PreviewSettings(
+            is_auth_required=values.one(flags.PREVIEW_AUTH) == "required",
+            auth_header=values.optional(flags.PREVIEW_AUTH_HEADER),
+            auth_from=values.present(flags.PREVIEW_AUTH_FROM),
+            token_file=values.optional(flags.PREVIEW_TOKEN_FILE),
+            token_file_origin=values.origin(flags.PREVIEW_TOKEN_FILE),
+            session_s=values.one(flags.PREVIEW_SESSION),
+            scheme=values.one(flags.PREVIEW_SCHEME),
+        ),
         drain=DrainSettings(values.one(flags.DRAIN_DELAY), values.one(flags.DRAIN_TIMEOUT)),
         timeouts=Timeouts(
             connect_timeout_s=values.one(flags.CONNECT_TIMEOUT),
@@ -278,6 +302,23 @@ def _mode_faults(values: Values) -> list[str]:
     if listens and ports not in (0, listens):
         origin = values.origin(flags.WORKLOAD_PORT)
         faults.append(f"{origin}: one for each --listen or none at all, are {ports} for {listens}")
+    return faults
+
+
+def _preview_faults(values: Values) -> list[str]:
+    """Previews are a router's; a header counts only with the networks that it is believed from."""
+    header, networks = flags.PREVIEW_AUTH_HEADER, flags.PREVIEW_AUTH_FROM
+    faults = [
+        f"{values.origin(option)}: needs {flags.MODE.flag} router"
+        for option in (header, networks, flags.PREVIEW_TOKEN_FILE)
+        if values.all(option) and not _is_router(values)
+    ]
+    for option, other in ((header, networks), (networks, header)):
+        if values.all(option) and not values.all(other):
+            faults.append(f"{values.origin(option)}: needs {other.flag}")
+    for name in values.present(header):
+        if name in values.present(flags.KEY_HEADER):
+            faults.append(f"{values.origin(header)}: {name.decode()!r} is also given as {flags.KEY_HEADER.flag}")
     return faults
 
 

@@ -83,6 +83,16 @@ PORT_NOT_MAPPED: Final = Reason(
 UNKNOWN_HOST: Final = Reason(
     "unknown_host", Side.DOWNSTREAM, 421, "destination_not_found", "no service of the router's table has this host", 12
 )
+UNKNOWN_PREVIEW: Final = Reason(
+    "unknown_preview", Side.DOWNSTREAM, 421, "destination_not_found", "a preview domain's host that is no preview", 12
+)
+PREVIEW_NOT_AUTHENTICATED: Final = Reason(
+    "preview_not_authenticated", Side.DOWNSTREAM, 401, _DENIED, "who may see previews must be proved", 16
+)
+PREVIEW_ORIGIN: Final = Reason(
+    "preview_origin", Side.DOWNSTREAM, 403, _DENIED, "asked for by a page of another site, or of another key", 7
+)
+PREVIEW_LOGIN: Final = Reason("preview_login", Side.NONE, 200, _DENIED, "the preview gateway's own login form")
 GONE_KEY: Final = Reason("gone_key", Side.DOWNSTREAM, 424, _DENIED, "the key's sandbox was deleted within the hour", 9)
 
 # --- failures of the upstream --------------------------------------------------------------------------------------

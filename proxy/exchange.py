@@ -3,6 +3,7 @@
 Read it top to bottom; a request goes the same way:
 
     start            the head arrived: read the key, find the place, decide
+    _enter_preview   off the common path: the host is no service's, but a preview's
     _forward         choose the endpoint; a pooled connection, or a new one
     connected        the head goes upstream
     request_body     pieces of the request follow, as they come
@@ -34,7 +35,7 @@ from proxy.errors import Reason, Side
 from proxy.places import Place
 from proxy.routing.baggage import joined_lines
 from proxy.routing.decision import AS_IT_CAME, HTTP2, Decision, decision_text
-from proxy.routing.key import KeyReading
+from proxy.routing.key import NO_READING, KeyReading
 from proxy.routing.names import Endpoint
 from proxy.sides import NO_CODE, Downstream, Port, Upstream
 
@@ -56,6 +57,7 @@ class Exchange:
         "_grpc_status",
         "_host",
         "_is_http2",
+        "_is_preview",
         "_is_waiting",
         "_place",
         "_port",
@@ -87,6 +89,7 @@ class Exchange:
         self._attempt_reason = errors.SANDBOX_UNREACHABLE
         self._response_ended = False  # of a tunnel, while the other direction is still open
         self._is_http2 = False  # towards the upstream
+        self._is_preview = False
         self._replay: list[bytes] = []  # what was sent of the body, towards HTTP/2, until the upstream answers
         self._replay_bytes = 0  # _TOO_LONG: it was too much to keep
         self._end = END
@@ -102,8 +105,9 @@ class Exchange:
         self._host = head.host
         place = port.places.find(self._host)
         if place is None:
-            self._refuse(port.places.why_none())
-            return
+            place = self._enter_preview()
+            if place is None:
+                return
         self._place: Place = place
         self.decision: Decision = place.decider.decide(self._reading, place.view, place.number, head.hops)
         self.reason: Reason = self.decision.reason
@@ -120,12 +124,32 @@ class Exchange:
             self._join(b"baggage", head.baggage)
         if len(head.tracestate) > 1:
             self._join(b"tracestate", head.tracestate)
-        if port.appends_forwarded:
+        if port.appends_forwarded and not self._is_preview:
             append_forwarded(head, self._downstream.peer)
         hop = place.hop if self.decision.mapping is not None else place.baseline_hop
         if hop is not None:
             head.append(hop)
         self._forward()
+
+    def _enter_preview(self) -> Place | None:
+        """No service has this host, but it may be a preview's: then the head becomes one for its upstream, under its
+        key. None: it was answered."""
+        port, head = self._port, self.head
+        arrival = port.gateway.arrive(head, self._downstream.peer) if port.gateway is not None else None
+        if arrival is None:
+            self._refuse(port.places.why_none())
+            return None
+        if arrival.place is not None:
+            self._is_preview = True
+            self._reading = port.reader.read(head.baggage, head.tracestate)
+            return arrival.place
+        self._reading = NO_READING
+        if arrival.page is None or head.is_grpc:
+            self._refuse(arrival.decision)
+        else:
+            self._decide(arrival.decision)
+            self._send_head(arrival.page)
+        return None
 
     def _refuse(self, decision: Decision) -> None:
         """Nobody's request, or not this caller's."""
@@ -229,6 +253,8 @@ class Exchange:
         if self._replay:
             self._replay = []
         self._grpc_status = head.grpc_status if head.grpc_status >= 0 else _GRPC_UNKNOWN
+        if self._is_preview:
+            self._clean(head)
         if self._port.decision_field:
             head.append(self._decision_field())
         if status == 101:
@@ -238,6 +264,11 @@ class Exchange:
             # After an early answer the rest of the request is most likely not wanted (CHECKLIST 25), and after an
             # upgrade that was refused nobody can tell what the next bytes are meant to be (CHECKLIST 38).
             self._downstream.send_head(head, is_last=not self.request_ended or bool(self.head.upgrade))
+
+    def _clean(self, head: ResponseHead) -> None:
+        gateway = self._port.gateway
+        if gateway is not None:
+            gateway.clean(head)
 
     def _count(self, key: bytes) -> None:
         """Whose response head a tagged request got: the guard against a false green (`telemetry.traffic`)."""
@@ -365,7 +396,11 @@ class Exchange:
     @property
     def is_routed(self) -> bool:
         """Whether the table in force still leads this request where it went. Asked of tunnels only."""
-        place = self._port.places.find(self._host)
+        gateway = self._port.gateway
+        if self._is_preview:
+            place = gateway.place_of(self._host) if gateway is not None else None
+        else:
+            place = self._port.places.find(self._host)
         if place is None:
             return False
         if self.decision.mapping is None:

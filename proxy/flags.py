@@ -74,6 +74,14 @@ def key_header(text: str) -> bytes:
     return name.encode()
 
 
+def auth_header(text: str) -> bytes:
+    """A field that says who somebody is; it is taken out, so none that means something to the service."""
+    name = key_header(text)
+    if name in (b"authorization", b"cookie"):
+        raise ValueError(f"must not be a field that applications read too, is {text!r}")
+    return name
+
+
 def network(text: str) -> IPv4Network | IPv6Network:
     """A CIDR; one address is a network of its own."""
     try:
@@ -308,6 +316,60 @@ DECISION_HEADER: Final = Option(
     why="responses stay as the workload made them",
 )
 
+# --- previews (a router's) -----------------------------------------------------------------------------------------
+PREVIEW_AUTH: Final = Option(
+    "preview-auth",
+    "required|off",
+    choice("required", "off"),
+    "whether a preview asks for --preview-auth-header or a token of --preview-token-file; off opens previews to "
+    "whoever reaches the router",
+    default="required",
+    why="a preview runs code under review, and its address is told in pull requests",
+)
+PREVIEW_AUTH_HEADER: Final = Option(
+    "preview-auth-header",
+    "FIELD",
+    auth_header,
+    "field that a forward-auth or OIDC proxy sets once somebody has logged in, with any value; believed from "
+    "--preview-auth-from alone, and never sent on",
+    default_text="none",
+)
+PREVIEW_AUTH_FROM: Final = Option(
+    "preview-auth-from",
+    "CIDR",
+    network,
+    "where the proxies are whose --preview-auth-header is believed",
+    default_text="nowhere",
+    why="whoever reaches the router can write any field",
+    repeatable=True,
+)
+PREVIEW_TOKEN_FILE: Final = Option(
+    "preview-token-file",
+    "FILE",
+    plain,
+    "tokens that open previews, one a line, of at least 16 characters; as Authorization: Bearer, or typed into the "
+    "login form that browsers get; read again when it changes",
+    default_text="none",
+)
+PREVIEW_SESSION: Final = Option(
+    "preview-session",
+    "SECONDS",
+    seconds(1, 86400.0 * 400),
+    "how long a browser that logged in by the form needs not do it again, on one host",
+    default="43200",
+    why="a day's work; a token that is taken out of the file ends it at once",
+    unit="s",
+)
+PREVIEW_SCHEME: Final = Option(
+    "preview-scheme",
+    "http|https",
+    choice("http", "https"),
+    "what browsers speak to whatever stands before the router: with https the session cookie is Secure and __Host-, "
+    "and services hear it as x-forwarded-proto",
+    default="http",
+    why="the router itself speaks no TLS",
+)
+
 # --- how long ------------------------------------------------------------------------------------------------------
 DRAIN_DELAY: Final = Option(
     "drain-delay",
@@ -459,6 +521,12 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     GONE_KEY,
     ON_SANDBOX_FAILURE,
     DECISION_HEADER,
+    PREVIEW_AUTH,
+    PREVIEW_AUTH_HEADER,
+    PREVIEW_AUTH_FROM,
+    PREVIEW_TOKEN_FILE,
+    PREVIEW_SESSION,
+    PREVIEW_SCHEME,
     DRAIN_DELAY,
     DRAIN_TIMEOUT,
     CONNECT_TIMEOUT,

@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, Protocol
 
+from proxy.gatekeeping import Gatekeeping
 from proxy.places import OnePlace, Place, Places, sidecar_place
+from proxy.reloading import Reloading
 from proxy.routertables import RouterTables
 from proxy.routing.decision import Decider, Decision, Policy
+from proxy.routing.key import KeySettings
 from proxy.routing.names import Endpoint
 from proxy.tables import Holder, TableHolder
 
 if TYPE_CHECKING:
-    from proxy.config import SidecarSettings
+    from proxy.config import PreviewSettings, SidecarSettings
+    from proxy.preview.gateway import Gateway
     from proxy.telemetry.traffic import KeyTraffic
 
 
@@ -37,6 +41,14 @@ class Mode(Protocol):
     def baselines(self) -> Collection[Endpoint]:
         """Where requests that no sandbox is asked for go, by the table in force."""
 
+    @property
+    def gateway(self) -> Gateway | None:
+        """For hosts of previews."""
+
+    @property
+    def reloading(self) -> Reloading | None:
+        """Files of this mode's own that are read again."""
+
     def places(self, listener: int) -> Places:
         """Of the listener with this number."""
 
@@ -52,6 +64,9 @@ class Mode(Protocol):
 
 class SidecarMode:
     """One workload; a port of it for each listener."""
+
+    gateway: Final[Gateway | None] = None
+    reloading: Final[Reloading | None] = None
 
     def __init__(
         self, settings: SidecarSettings, policy: Policy, tables: TableHolder, traffic: KeyTraffic | None
@@ -90,8 +105,12 @@ class RouterMode:
 
     own_baselines: Final = frozenset[Endpoint]()
 
-    def __init__(self, tables: RouterTables) -> None:
+    def __init__(self, tables: RouterTables, previews: PreviewSettings, keys: KeySettings) -> None:
+        """Raises: ReloadError."""
         self.tables: Final = tables
+        self._gatekeeping: Final = Gatekeeping(previews, keys, tables)
+        self.gateway: Final[Gateway | None] = self._gatekeeping.gateway
+        self.reloading: Final = self._gatekeeping.reloading
 
     @property
     def baselines(self) -> Collection[Endpoint]:

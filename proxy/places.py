@@ -9,6 +9,7 @@ How a router's places are made (`proxy.routertables` does it for a file and for 
     index = PlaceIndex()
     for service in services:
         index.add(service, router_place(service, policy, view_of[service.baseline], traffic))
+    index.add_previews(previews, view_of[PREVIEWS])
     places.put(index)                       all at once: one assignment
 
 `Place.view` alone is changed later: `index.set_view(workload, view)` gives all places of one workload another view, and
@@ -22,15 +23,17 @@ only so many, since authorities come from strangers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from proxy.codec.edits import prepared
 from proxy.codec.events import Prepared
 from proxy.routing.authority import DEFAULT_PORT, host_name, named, split_authority
 from proxy.routing.decision import NOT_SYNCED_DECISION, UNKNOWN_HOST_DECISION, Decider, Decision, Policy
+from proxy.routing.key import KeyReading
 from proxy.routing.names import Endpoint, Workload
-from proxy.routing.table import Service
+from proxy.routing.previews import PreviewHosts, authority_of
+from proxy.routing.table import Preview, Service
 from proxy.routing.view import WorkloadView
 from proxy.telemetry.traffic import KeyTraffic
 
@@ -136,11 +139,16 @@ class RouterPlaces(Places):
     def why_none(self) -> Decision:
         return UNKNOWN_HOST_DECISION if self.index is not None else NOT_SYNCED_DECISION
 
+    @property
+    def previews(self) -> PreviewPlaces | None:
+        """The preview hosts of the same table; None: it has none."""
+        return self.index.previews if self.index is not None else None
+
 
 class PlaceIndex:
     """The places of one list of services. `upstreams`: where their baselines are."""
 
-    __slots__ = ("_left_to_learn", "_of", "_several", "by_authority", "upstreams")
+    __slots__ = ("_left_to_learn", "_of", "_several", "by_authority", "previews", "upstreams")
 
     def __init__(self) -> None:
         # `host` where that is enough, and `host:port` with the port of its entry's upstream
@@ -149,6 +157,7 @@ class PlaceIndex:
         self._several: Final[dict[bytes, dict[int, Place]]] = {}  # hosts with several entries, by upstream port
         self._of: Final[dict[Workload, list[Place]]] = {}
         self._left_to_learn = _LEARNED_AT_MOST
+        self.previews: PreviewPlaces | None = None
 
     def add(self, service: Service, place: Place) -> None:
         """Of two entries for one host and one upstream port the first one counts."""
@@ -194,6 +203,18 @@ class PlaceIndex:
             return self.by_authority.get(named(name))
         return ports.get(DEFAULT_PORT if port is None else port)
 
+    def add_previews(self, previews: Sequence[Preview], view: WorkloadView | None) -> None:
+        """After all services, which decide where a preview's requests arrive. `view`: that of `PREVIEWS`."""
+        if previews:
+            self.previews = PreviewPlaces(previews, self, view)
+            self._of[PREVIEWS] = self.previews.own_places
+            self.upstreams.update(preview.upstream for preview in previews)
+
+    def lists(self, authority: bytes) -> bool:
+        """Whether some service has this host, at whatever port."""
+        parts = split_authority(authority)
+        return parts is not None and (named(parts[0]) in self.by_authority or parts[0] in self._several)
+
     def workloads(self) -> Iterable[Workload]:
         return self._of.keys()
 
@@ -201,3 +222,48 @@ class PlaceIndex:
         """All places of a workload look their requests up here from now on."""
         for place in self._of.get(workload, ()):
             place.view = view
+
+
+# Whose view tells previews which keys are live: a workload that has no routes.
+PREVIEWS: Final = Workload("-", "-", "previews")
+
+
+class PreviewPlaces:
+    """Where requests for previews arrive: at their upstream's place if a service lists it, else at one of their own.
+
+    There every live key is one that is not forked, so a request goes on to the upstream; nothing marks it.
+    """
+
+    __slots__ = ("_any_place", "_places", "hosts", "own_places")
+
+    def __init__(self, previews: Sequence[Preview], index: PlaceIndex, view: WorkloadView | None) -> None:
+        self.hosts: Final = PreviewHosts(previews)
+        self._any_place: Final = _preview_place((), view)
+        self.own_places: Final = [self._any_place]
+        self._places: Final[dict[Endpoint, Place | None]] = {}
+        for upstream in {preview.upstream for preview in previews}:
+            authority = authority_of(upstream)
+            if index.lists(authority):
+                self._places[upstream] = index.find(authority)  # None: its port is no service's
+            else:
+                self._places[upstream] = place = _preview_place((upstream,), view)
+                self.own_places.append(place)
+
+    def why_dead(self, key: bytes) -> Decision | None:
+        """How a request under this key is refused; None: the key is live."""
+        place = self._any_place
+        reading = KeyReading(key, False, False, False, None, None, None)
+        decision = place.decider.decide(reading, place.view, place.number)
+        return decision if decision.status else None
+
+    def find(self, upstream: Endpoint) -> Place | None:
+        """Where requests for this upstream arrive; None: its host is a service's, but not at this port."""
+        return self._places.get(upstream)
+
+
+_PREVIEW_DECIDER: Final = Decider(PREVIEWS, Policy(unknown_key_rejects=True, gone_key_rejects=True), router=True)
+_NO_HOP: Final = prepared(HOP, b"")  # never added: no route leads from there
+
+
+def _preview_place(upstream: tuple[Endpoint, ...], view: WorkloadView | None) -> Place:
+    return Place(0, upstream, _PREVIEW_DECIDER, _NO_HOP, view=view)

@@ -5,10 +5,11 @@ The feed (`put`) makes its views itself. A view that shares sets which are chang
 workload's new view goes to that workload's places alone; and only another list of services makes places anew:
 
     tables.put(table, memory, endpoints, sandboxes, views={workload: view}, are_routes_same=...)      a change
-    tables.put(table, memory, endpoints, sandboxes, views=all_views, services=services)               a snapshot
+    tables.put(table, memory, endpoints, sandboxes, views=all_views, services=..., previews=...)      a snapshot
 
 Views are given without the memory of what left, which is joined here. With a list of services comes a view for each of
-their workloads, if only an empty one that shares the live and gone sets; without one its requests are `not_synced`.
+their workloads, if only an empty one that shares the live and gone sets; without one its requests are `not_synced`. The
+same holds for `places.PREVIEWS`, by whose view previews know which keys are live.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from proxy.places import PlaceIndex, RouterPlaces, router_place
+from proxy.places import PREVIEWS, PlaceIndex, RouterPlaces, router_place
 from proxy.routing.decision import Policy
 from proxy.routing.gone import GoneMemory, remember
 from proxy.routing.names import Endpoint, Workload
-from proxy.routing.table import RoutingTable, Service
+from proxy.routing.table import Preview, RoutingTable, Service
 from proxy.routing.view import WorkloadView
 from proxy.tables import SLICE_ROUTES, Holder, Table, freed, make_views
 from proxy.telemetry.traffic import KeyTraffic
@@ -65,13 +66,14 @@ class RouterTables(Holder):
         *,
         views: Mapping[Workload, WorkloadView],
         services: Sequence[Service] | None = None,
+        previews: Sequence[Preview] = (),
         are_routes_same: bool = False,
     ) -> None:
-        """Put a table in force: all of it, or what changed. `services` None: those in force stay, and of `views` only
-        those that are given change."""
+        """Put a table in force: all of it, or what changed. `services` None: those in force stay, previews too, and of
+        `views` only those that are given change."""
         if services is not None:
             index = PlaceIndex()
-            for _ in self._indexing(services, views, memory, index):
+            for _ in self._indexing(services, previews, views, memory, index):
                 pass
             self._put_index(index, dict(views))
         else:
@@ -98,6 +100,7 @@ class RouterTables(Holder):
     def _indexing(
         self,
         services: Sequence[Service],
+        previews: Sequence[Preview],
         views: Mapping[Workload, WorkloadView],
         memory: GoneMemory,
         index: PlaceIndex,
@@ -109,15 +112,17 @@ class RouterTables(Holder):
             index.add(service, router_place(service, self._policy, joined.get(workload), self._traffic_of(workload)))
             if number % _SLICE_SERVICES == 0:
                 yield
+        index.add_previews(previews, joined.get(PREVIEWS))
 
     def _swapping(self, table: RoutingTable) -> Iterator[None]:
         memory = remember(self._table, table, self.memory, self._clock())
         yield
         views: dict[Workload, WorkloadView] = {}
         endpoints: set[Endpoint] = set()
-        yield from make_views(table, dict.fromkeys(each.baseline for each in table.services), views, endpoints)
+        workloads = (*dict.fromkeys(each.baseline for each in table.services), PREVIEWS)
+        yield from make_views(table, workloads, views, endpoints)
         index = PlaceIndex()
-        yield from self._indexing(table.services, views, memory, index)
+        yield from self._indexing(table.services, table.previews, views, memory, index)
         sandboxes = {route.sandbox for route in table.routes}
         yield
         old_table, old_views, old_index = self._table, self._base_views, self.places.index

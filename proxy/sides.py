@@ -18,6 +18,7 @@ from proxy.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
+    from proxy.preview.gateway import Gateway
 
 # No HTTP/2 error code is known.
 NO_CODE: Final = -1
@@ -103,3 +104,4 @@ class Port:
     decision_field: bool
     appends_forwarded: bool = False
     baseline_version: int = AS_IT_CAME
+    gateway: Gateway | None = None  # a router's, for hosts of previews

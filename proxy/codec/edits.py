@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.codec.events import Prepared, RequestHead
+from proxy.codec.events import Prepared, RequestHead, ResponseHead
 from proxy.codec.fields import FieldLine
 from proxy.codec.h2.hpack import field_line
 from proxy.codec.translate import origin_form
@@ -66,7 +66,7 @@ def field_values(head: RequestHead, name: bytes) -> list[bytes]:
     return [value.strip(b" \t") for spelled, _, value in lines if spelled.lower() == name]
 
 
-def edit_fields(head: RequestHead, edit: Callable[[bytes, bytes], bytes | None]) -> None:
+def edit_fields(head: RequestHead | ResponseHead, edit: Callable[[bytes, bytes], bytes | None]) -> None:
     """Each field becomes what `edit` makes of its lowercase name and its value: another value, or None to be dropped.
     What is not changed stays byte for byte."""
     if head.is_http2:

@@ -121,6 +121,16 @@ class Credentials:
                 return b";".join(kept).strip(OWS) or None
         return value
 
+    def at_home(self, name: bytes, value: bytes) -> bytes | None:
+        """What becomes of a field of a preview's answer: its cookies are its own host's, and none is ours."""
+        if name != b"set-cookie":
+            return value
+        if value.partition(b"=")[0].strip(OWS) == self.cookie_name and self.tokens is not None:
+            return None
+        parts = value.split(b";")
+        kept = [part for part in parts if part.partition(b"=")[0].strip(OWS).lower() != b"domain"]
+        return b";".join(kept) if len(kept) < len(parts) else value
+
     def session(self, token: bytes, host: bytes) -> bytes | None:
         """The `Set-Cookie` that opens `host` (a bare one) for whoever has this token; None if it is no token."""
         tokens = self.tokens

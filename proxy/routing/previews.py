@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from proxy.routing.authority import DEFAULT_PORT, named, split_authority
 from proxy.routing.names import Endpoint
 from proxy.routing.table import Preview
 
@@ -79,15 +80,11 @@ _EVERY: Final = b""  # in place of a key: an entry for every one
 
 
 def bare_host(authority: bytes) -> bytes:
-    """An authority's host in lower case, without port and trailing dot."""
-    host, colon, port = authority.rpartition(b":")
-    if not colon or not (port.isdigit() or not port):
-        host = authority
-    return host.removesuffix(b".").lower()
+    """An authority's host in its one spelling, without port."""
+    parts = split_authority(authority)
+    return parts[0] if parts is not None else b""
 
 
 def authority_of(upstream: Endpoint) -> bytes:
     """The Host that a request for a Service carries: without port 80, which is HTTP's own."""
-    if upstream.port != 80:
-        return str(upstream).encode("ascii")
-    return (f"[{upstream.host}]" if ":" in upstream.host else upstream.host).encode("ascii")
+    return named(upstream.host.encode("ascii"), upstream.port if upstream.port != DEFAULT_PORT else None)

@@ -9,7 +9,7 @@ import pytest
 
 from controller.access import ANYBODY, Identity, TokensFile, read_tokens
 from controller.errors import ObjectError
-from controller.reloading import ReloadError
+from proxy.reloading import ReloadError
 from proxy.routing.names import Workload
 
 TOKEN = "0123456789abcdef"

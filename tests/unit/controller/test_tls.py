@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.reloading import ReloadError
 from controller.tls import Certificate
+from proxy.reloading import ReloadError
 from tests.support.certificates import write_certificate
 
 

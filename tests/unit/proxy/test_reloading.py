@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from controller import reloading
-from controller.reloading import ReloadError, Reloading
+from proxy import reloading
+from proxy.reloading import ReloadError, Reloading
 
 
 class File:
