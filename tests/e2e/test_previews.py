@@ -255,11 +255,11 @@ class TestAuthentication:
         cookie = cookie_of(post(router, token=TOKEN))
         assert ask(router.port, get("/", f"Cookie: {cookie}", host=HOST)).status == 200
         (tmp_path / "tokens").write_text("yet-another-token-of-it\n")
-        until(lambda: ask(router.port, get("/", BEARER, host=HOST)).status == 401, 10)
+        until(lambda: ask(router.port, get("/", BEARER, host=HOST)).status == 401, within_s=10)
         assert ask(router.port, get("/", "Authorization: Bearer yet-another-token-of-it", host=HOST)).status == 200
         assert ask(router.port, get("/", f"Cookie: {cookie}", host=HOST)).status == 401
         (tmp_path / "tokens").write_text("short\n")
-        until(lambda: any("the old content stays in force" in line for line in router.lines), 10)
+        until(lambda: any("the old content stays in force" in line for line in router.lines), within_s=10)
         assert ask(router.port, get("/", "Authorization: Bearer yet-another-token-of-it", host=HOST)).status == 200
         assert not any("short" in line or "token-of-it" in line for line in router.lines)
 
