@@ -178,6 +178,7 @@ async def _run(settings: Settings) -> int:
         reader=reader,
         why_not_ready=lambda: "draining" if stop.is_set() else feed.why_not_ready() if feed is not None else None,
         start_drain=stop.set,
+        gateway=mode.gateway,
     )
 
     announcements: list[str] = []

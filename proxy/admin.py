@@ -16,6 +16,7 @@ from proxy.codec.events import RequestHead
 from proxy.modes import BadQuestion
 from proxy.net.http_server import Answer
 from proxy.places import Place
+from proxy.preview.gateway import Gateway
 from proxy.routing.decision import Decision
 from proxy.routing.key import KeyReader, KeySettings
 from proxy.tables import Holder
@@ -37,6 +38,7 @@ class Admin:
     reader: KeyReader
     why_not_ready: Callable[[], str | None]
     start_drain: Callable[[], None]
+    gateway: Gateway | None = None
 
     def answer(self, head: RequestHead, body: bytes) -> Answer:
         """The page that a request asks for."""
@@ -85,14 +87,19 @@ class Admin:
         fields = head_fields(body)
         if isinstance(fields, int):
             return Answer(400, f"line {fields} of the head has no colon\n".encode())
+        inputs = routing_inputs(fields, self.keys)
+        host = head_authority(body)
         try:
-            place = self.arrival(head_authority(body), options.get("port", [None])[0])
+            place = self.arrival(host, options.get("port", [None])[0])
         except BadQuestion as error:
             return Answer(400, f"{error}\n".encode())
+        preview = self.gateway.explained(host, inputs) if self.gateway is not None and host else None
+        if isinstance(place, Decision) and preview is not None:
+            place, inputs = (preview, inputs) if isinstance(preview, Decision) else preview
         if isinstance(place, Decision):
             return Answer(200, f"{place}\n".encode())
         explanation = explain(
-            routing_inputs(fields, self.keys),
+            inputs,
             reader=self.reader,
             decider=place.decider,
             table=None,

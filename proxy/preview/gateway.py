@@ -20,10 +20,11 @@ from proxy.codec.events import RequestHead, ResponseHead
 from proxy.errors import Reason
 from proxy.places import Place, RouterPlaces
 from proxy.preview.credentials import Credentials
-from proxy.preview.head import enter
+from proxy.preview.head import enter, with_member
 from proxy.preview.login import is_login
 from proxy.preview.pages import LoginPage, Page
 from proxy.routing.decision import Decision
+from proxy.routing.explain import RoutingInputs
 from proxy.routing.key import KeySettings
 from proxy.routing.previews import authority_of, bare_host
 
@@ -116,6 +117,24 @@ class Gateway:
         if previews is None or found is None or found.upstream is None or previews.why_dead(found.key) is not None:
             return None
         return previews.find(found.upstream)
+
+    def explained(self, host: bytes, inputs: RoutingInputs) -> tuple[Place, RoutingInputs] | Decision | None:
+        """For explain: where a request for this host arrives and what is read of it then, whoever sends it."""
+        previews = self._places.previews
+        found = previews.hosts.find(host) if previews is not None else None
+        if previews is None or found is None:
+            return None
+        if not found.key or found.upstream is None:
+            return _NO_PREVIEW.decision
+        place = previews.find(found.upstream)
+        if place is None:
+            return _NO_PREVIEW.decision
+        names = self._keys.names
+        member = names[0] + b"=" + found.key
+        baggage = with_member(inputs.baggage, names, member, is_first=False)
+        tracestate = with_member(inputs.tracestate, names, member, is_first=True)
+        read = RoutingInputs(tuple(filter(None, baggage)), tuple(filter(None, tracestate)), (), inputs.hops)
+        return previews.why_dead(found.key) or (place, read)
 
     def clean(self, head: ResponseHead) -> None:
         """A preview's answer, whose cookies are its own host's alone."""

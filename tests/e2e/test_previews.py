@@ -454,3 +454,29 @@ def test_grpc(tmp_path: Path) -> None:
             grpc_service.connected(router.port, ("grpc.default_authority", f"web--gone.{DOMAIN}")) as channel,
         ):
             assert grpc_service.ask(channel, b"hello").code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+class TestExplain:
+    def explain(self, router: Proxy, host: str, *lines: str) -> str:
+        status, body = router.page("/explain?format=text", "POST", get("/", *lines, host=host))
+        assert status == 200
+        return body.decode()
+
+    def test_a_preview(self, router: Proxy) -> None:
+        """Without authentication: explain is the operator's."""
+        text = self.explain(router, HOST, "baggage: sd-routing-key=other,a=b")
+        assert "forwarded to sandbox local-location (route: " in text
+        assert f"baggage: sd-routing-key={KEY}  [decides" in text
+        assert "other" not in text
+        assert "forwarded to baseline (not_forked: " in self.explain(router, f"other--{KEY}.{DOMAIN}")
+
+    @pytest.mark.parametrize(
+        ("host", "reason"),
+        [
+            (f"web--gone.{DOMAIN}", "gone_key"),
+            (f"web--nobody.{DOMAIN}", "unknown_key"),
+            (f"web.{DOMAIN}", "unknown_preview"),
+        ],
+    )
+    def test_none(self, router: Proxy, host: str, reason: str) -> None:
+        assert f"none; reason={reason}" in self.explain(router, host)

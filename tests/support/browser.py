@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import shutil
+import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,39 +95,27 @@ def browser(hosts: str, port: int) -> Iterator[Callable[[], Page]]:
             *(("--no-sandbox",) if os.geteuid() == 0 else ()),  # it refuses to run as root otherwise
         ]
         environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environ)
+        errors = Path(folder, "stderr")
+        with errors.open("wb") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=file, env=environ, start_new_session=True)
         try:
-            with connect(_endpoint(process), max_size=None, open_timeout=_START_S, proxy=None) as socket:
+            with connect(
+                _endpoint(process, folder, errors), max_size=None, open_timeout=_START_S, proxy=None
+            ) as socket:
                 yield lambda: Page(socket)
-                with contextlib.suppress(Exception):  # it closes the connection while it answers
-                    socket.send(json.dumps({"id": 0, "method": "Browser.close"}))
-                    process.wait(10)
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # it has children, in a session of their own
             process.wait()
-            assert process.stderr is not None
-            process.stderr.close()
 
 
-def _endpoint(process: subprocess.Popen[str]) -> str:
-    """Where it can be driven."""
-    said: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def read() -> None:
-        assert process.stderr is not None
-        with contextlib.suppress(ValueError):  # closed
-            for line in process.stderr:
-                said.put(line)
-
-    threading.Thread(target=read, daemon=True).start()
+def _endpoint(process: subprocess.Popen[bytes], folder: str, errors: Path) -> str:
+    """Where it can be driven, as it writes down itself."""
+    written = Path(folder, "DevToolsActivePort")
     end_s = time.monotonic() + _START_S
-    lines = []
-    while True:
-        try:
-            line = said.get(timeout=max(0.0, end_s - time.monotonic()))
-        except queue.Empty:
-            raise AssertionError(f"the browser did not start: {lines}") from None
-        lines.append(line)
-        _, found, url = line.partition("DevTools listening on ")
-        if found:
-            return url.strip()
+    while not written.exists() or written.read_text().count("\n") < 1:
+        is_late = time.monotonic() > end_s
+        if is_late or process.poll() is not None:
+            raise BrowserError(f"it did not start: {errors.read_text('utf-8', 'replace')}")
+        time.sleep(0.02)
+    port, path = written.read_text().split("\n")[:2]
+    return f"ws://127.0.0.1:{port}{path}"
