@@ -69,6 +69,7 @@ async def _run(settings: Settings) -> int:
     from proxy.tables import TableHolder
     from proxy.telemetry.exposition import Exposition
     from proxy.telemetry.metrics import Metrics
+    from proxy.telemetry.traffic import KeyTraffic, RouterTraffic
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -79,13 +80,17 @@ async def _run(settings: Settings) -> int:
     feed: Feed | None = None
     sidecar = settings.sidecar
     if settings.controller is not None:
-        assert sidecar is not None
         from proxy.feed import source  # only here: a WebSocket library is 6 MB and 20 ms
 
-        holder = TableHolder(sidecar.workload, source=settings.controller.url)
-        ports = [port.number for port in sidecar.ports]
-        feed = source.Feed(settings.controller, sidecar.workload, ports, holder)
-        mode = SidecarMode(sidecar, settings.policy, holder, feed.traffic)
+        if sidecar is not None:
+            holder, traffic = TableHolder(sidecar.workload, source=settings.controller.url), KeyTraffic()
+            feed = source.Feed(settings.controller, [port.number for port in sidecar.ports], holder, traffic)
+            mode = SidecarMode(sidecar, settings.policy, holder, traffic)
+        else:
+            counts = RouterTraffic()
+            router = RouterTables(settings.policy, settings.controller.url, traffic_of=counts.of)
+            feed = source.Feed(settings.controller, (), router, counts)
+            mode = RouterMode(router)
         await feed.restore()
     else:
         assert settings.table_file is not None

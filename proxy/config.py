@@ -208,7 +208,7 @@ def help_text() -> str:
     return (
         "usage: pointsman proxy --listen HOST:PORT --baseline HOST:PORT --workload NS/KIND/NAME\n"
         "                       (--table FILE | --controller URL) [...]\n"
-        "       pointsman proxy --mode router --listen HOST:PORT --table FILE [...]\n"
+        "       pointsman proxy --mode router --listen HOST:PORT (--table FILE | --controller URL) [...]\n"
         "\n"
         "Routes requests that carry a sandbox's routing key to that sandbox, all others to the baseline.\n"
         "Each flag has an environment variable, named below; a flag beats it. There, commas separate repeated values.\n"
@@ -267,8 +267,6 @@ def _source_faults(values: Values) -> list[str]:
             f"{flags.TABLE.flag} (or {flags.TABLE.variable}) or {flags.CONTROLLER.flag} (or"
             f" {flags.CONTROLLER.variable}) is required: where the routing table comes from"
         )
-    if controller and _is_router(values):
-        faults.append(f"{values.origin(flags.CONTROLLER)}: a router takes its table from {flags.TABLE.flag}")
     if table and controller:
         faults.append(f"{values.origin(flags.TABLE)}: can't be given with {values.origin(flags.CONTROLLER)}")
     for option in (flags.TOKEN_FILE, flags.CONTROLLER_CA, flags.STATE_DIR):

@@ -49,7 +49,7 @@ from proxy.feed.messages import (
 from proxy.feed.receiver import Receiver
 from proxy.feed.report import Reporter
 from proxy.feed.wire import WireError, encode, read_from_controller
-from proxy.tables import TableHolder
+from proxy.tables import Holder
 
 RELEASE: Final = "0.1.0"
 
@@ -88,7 +88,7 @@ class Link:
         self,
         controller: Controller,
         hello: Callable[[], Hello],
-        tables: TableHolder,
+        tables: Holder,
         receiver: Receiver,
         reporter: Reporter,
     ) -> None:

@@ -7,37 +7,23 @@ the last one. Changes take effect in place (`slice`). Every snapshot, change or 
 - A change fits on one position only, and on one salt; else a snapshot is asked for, once, and changes are passed over
   until it comes.
 - A route that can't be read is refused alone; what has no readable key or workload, or too much, is refused whole: the
-  old table stays.
+  old table stays. So are services and previews that can't be read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from proxy.collector import keep_from_collector
-from proxy.feed.messages import (
-    MAX_KEYS,
-    MAX_ROUTES,
-    PART_ROUTES,
-    SCHEMA,
-    Ack,
-    Change,
-    Current,
-    Nack,
-    RefusedRoute,
-    Resync,
-    Snapshot,
-)
-from proxy.feed.slice import Slice, Update
-from proxy.routing.faults import TableError, excerpt
+from proxy.feed.coming import ComingSlice, ComingUpdate
+from proxy.feed.messages import PART_ROUTES, Ack, Change, Current, Nack, RefusedRoute, Resync, Snapshot
+from proxy.feed.slice import Name, Slice, Update
+from proxy.routertables import RouterTables
+from proxy.routing.faults import TableError
 from proxy.routing.gone import NOTHING_GONE, GoneMemory
-from proxy.routing.names import Workload
-from proxy.routing.table import KIND, Route
-from proxy.routing.view import KnownRoute
-from proxy.routing.wire import PartReader
 from proxy.tables import TableHolder
 
 PAUSE_S: Final = 0.001
@@ -63,18 +49,20 @@ class Receiver:
 
     def __init__(
         self,
-        tables: TableHolder,
+        tables: TableHolder | RouterTables,
         ports: Sequence[int],
         on_table: Callable[[bool], None] = lambda _: None,
         pause: Callable[[], Awaitable[None]] = _pause,
     ) -> None:
+        """`ports`: those of the workload; a router has none."""
         self.position: int | None = None
         self.slice: Slice | None = None
         self._tables: Final = tables
+        self._workload: Final = tables.workload if isinstance(tables, TableHolder) else None
         self._ports: Final = tuple(ports)
         self._on_table: Final = on_table
         self._pause: Final = pause
-        self._coming: _Coming | None = None
+        self._coming: ComingSlice | ComingUpdate | None = None
         self._refused_nonce: str | None = None
         self._resync_asked_s: float | None = None
         self._dying: list[object] = []
@@ -146,15 +134,16 @@ class Receiver:
             if self._is_older(message.position):
                 raise TableError([self._older(message.position)])
             self._resync_asked_s = None
-            self._coming = _ComingSlice(message, self._tables.workload, self._ports, self.slice)
+            self._coming = ComingSlice(message, self._workload, self._ports, self.slice)
         coming = self._coming
-        if not isinstance(coming, _ComingSlice) or not coming.continues(message):
+        if not isinstance(coming, ComingSlice) or not coming.continues(message):
             raise TableError([f"part {message.part} does not continue what came before"])
         coming.read(message)
         if not message.is_last:
             if message.part % _FROZEN_EVERY == _FROZEN_EVERY - 1:
                 keep_from_collector()
             return None
+        coming.end()
         self._coming = None
         self._put_snapshot(coming)
         return self._answer(message.nonce, coming.refused)
@@ -166,27 +155,28 @@ class Receiver:
         if message.part == 0:
             if self._is_older(message.position):
                 raise TableError([self._older(message.position)])
-            self._coming = _ComingUpdate(message, self._tables.workload, old)
+            self._coming = ComingUpdate(message, self._workload, old)
         coming = self._coming
-        if not isinstance(coming, _ComingUpdate) or not coming.continues(message):
+        if not isinstance(coming, ComingUpdate) or not coming.continues(message):
             raise TableError([f"part {message.part} does not continue what came before"])
         coming.read(message)
         if coming.update.size > _MAX_UPDATE:
             return self._resync()
         if not message.is_last:
             return None
+        coming.end()
         self._coming = None
         memory = self._own_memory()
         old.apply(coming.update, memory, self._tables.now_s)
         old.version = message.version
         self.position = message.position
         update = coming.update
-        self._put(old, memory, are_routes_same=not update.changes_routes, has_changed=update.size > 0)
+        self._put(old, memory, update)
         return self._answer(message.nonce, coming.update.refused)
 
     # --- in force ---
 
-    def _put_snapshot(self, coming: _ComingSlice) -> None:
+    def _put_snapshot(self, coming: ComingSlice) -> None:
         old, new = self.slice, coming.slice
         memory = self._own_memory()
         if old is not None:
@@ -195,18 +185,32 @@ class Receiver:
         self.slice, self.position = new, coming.position
         self._put(new, memory)
         if old is not None:
-            self._dying += old.known.values()
-        if len(new.known) > PART_ROUTES:
+            self._dying += (known for workload in old.workloads for known in old.of(workload).known.values())
+        if new.count > PART_ROUTES:
             keep_from_collector()
-        _log.info("table version %s in force, %d routes, %d live keys", new.version, len(new.known), len(new.live))
+        _log.info("table version %s in force, %d routes, %d live keys", new.version, new.count, len(new.live))
 
-    def _put(
-        self, table: Slice, memory: GoneMemory, *, are_routes_same: bool = False, has_changed: bool = True
-    ) -> None:
-        self._tables.put(table, table.view(), memory, table.endpoints, table.sandboxes, are_routes_same=are_routes_same)
+    def _put(self, table: Slice, memory: GoneMemory, update: Update | None = None) -> None:
+        """`update`: what is not as it was; None: anything."""
+        tables, are_routes_same = self._tables, update is not None and not update.changes_routes
+        names = table.endpoints, table.sandboxes
+        if isinstance(tables, TableHolder):
+            tables.put(table, table.view(tables.workload), memory, *names, are_routes_same=are_routes_same)
+        else:
+            served = {service.baseline for service in table.services}
+            has_other_services = update is None or update.services is not None
+            changed = served if update is None or has_other_services else served & update.workloads()
+            tables.put(
+                table,
+                memory,
+                *names,
+                views={workload: table.view(workload) for workload in changed},
+                services=table.services if has_other_services else None,
+                are_routes_same=are_routes_same,
+            )
         if table.refused:
             self._tables.last_faults = tuple(fault for faults in table.refused.values() for fault in faults)[:100]
-        self._on_table(has_changed)
+        self._on_table(update is None or not update.is_empty)
 
     def _own_memory(self) -> GoneMemory:
         """The memory, to be changed in place."""
@@ -215,16 +219,20 @@ class Receiver:
 
     # --- answers ---
 
-    def _answer(self, nonce: str, refused: dict[bytes, tuple[str, ...]] | None = None) -> Answer:
+    def _answer(self, nonce: str, refused: dict[Name, tuple[str, ...]] | None = None) -> Answer:
         self._tables.heard()
         if refused:
             faults = tuple(fault for faults in refused.values() for fault in faults)
             self._tables.refuse(faults)
-            routes = tuple(RefusedRoute(key.decode("ascii"), faults) for key, faults in refused.items())
+            routes = tuple(self._refused(name, faults) for name, faults in refused.items())
             return Nack(nonce, faults, is_whole=False, routes=routes)
         assert self.position is not None
         assert self.version is not None
         return Ack(nonce, self.position, self.version)
+
+    def _refused(self, name: Name, faults: tuple[str, ...]) -> RefusedRoute:
+        workload, key = name
+        return RefusedRoute(key.decode("ascii"), faults, str(workload) if self._workload is None else None)
 
     def _resync(self) -> Resync | None:
         now_s = self._tables.now_s
@@ -244,123 +252,3 @@ class Receiver:
 
     def _is_salt(self, salt: str | None) -> bool:
         return salt is None or salt == self.salt
-
-
-class _Coming:
-    """What is being read, part by part."""
-
-    def __init__(self, first: Snapshot | Change, workload: Workload) -> None:
-        self.nonce: Final = first.nonce
-        self.position: Final = first.position
-        self.version: Final = first.version
-        self._workload: Final = workload
-        self._reader: Final = PartReader()
-        self._next_part = 0
-
-    def continues(self, message: Snapshot | Change) -> bool:
-        """Whether it is the next part of the same."""
-        expected = (self.nonce, self.position, self.version, self._next_part)
-        self._next_part += 1
-        return (message.nonce, message.position, message.version, message.part) == expected
-
-    def _routes(self, values: Sequence[object]) -> Iterator[tuple[str, bytes, Route | None, tuple[str, ...]]]:
-        """Path, key, and the route, or the faults of one that can't be read.
-
-        Raises: TableError for one that is not ours, or of which it can't be told whose it is.
-        """
-        for index, value in enumerate(values):
-            path = f"routes[{index}]"
-            route, faults = self._reader.route(value, path)
-            key, workload = (route.key, route.baseline) if route is not None else self._reader.whose(value, path)
-            if workload != self._workload:
-                raise TableError([f"{path}.baseline: must be {self._workload}, is {workload}"])
-            yield path, key, route, tuple(faults)
-
-    def _gone_routes(self, values: object, path: str) -> list[bytes]:
-        if type(values) is not list:
-            raise TableError([f"{path}: must be a list ([] for none), is {excerpt(values)}"])
-        routes = [self._reader.gone_route(value, f"{path}[{index}]") for index, value in enumerate(values)]
-        return [route.routing_key.encode("ascii") for route in routes if route.baseline == self._workload]
-
-
-class _ComingSlice(_Coming):
-    """A snapshot."""
-
-    def __init__(self, first: Snapshot, workload: Workload, ports: Sequence[int], old: Slice | None) -> None:
-        super().__init__(first, workload)
-        self.slice: Final = Slice(workload, ports, self._reader.salt(dict(first.document)))
-        self._before: Final[dict[bytes, KnownRoute]] = {} if old is None else old.known
-
-    @property
-    def refused(self) -> dict[bytes, tuple[str, ...]]:
-        return self.slice.refused
-
-    def read(self, message: Snapshot) -> None:
-        """Raises: TableError."""
-        document, into, reader = dict(message.document), self.slice, self._reader
-        for name, expected in (("apiVersion", SCHEMA), ("kind", KIND)):
-            if document.get(name) != expected:
-                raise TableError([f"{name}: must be {expected}, is {excerpt(document.get(name))}"])
-        if reader.salt(document) != into.salt:
-            raise TableError(["keyDigest: is not that of the first part"])
-        are_digests = into.salt is not None
-        into.live.update(reader.keys(document.get("liveKeys", []), "liveKeys", are_digests=are_digests))
-        into.gone.update(reader.keys(document.get("goneKeys", []), "goneKeys", are_digests=are_digests))
-        into.gone_routes.update(self._gone_routes(document.get("goneRoutes", []), "goneRoutes"))
-        self._read_routes(document.get("routes", []))
-        if len(into.known) > MAX_ROUTES or len(into.live) > MAX_KEYS or len(into.gone) > MAX_KEYS:
-            raise TableError([f"more than {MAX_ROUTES} routes or {MAX_KEYS} keys"])
-
-    def _read_routes(self, values: object) -> None:
-        if type(values) is not list:
-            raise TableError([f"routes: must be a list ([] for none), is {excerpt(values)}"])
-        for path, key, route, faults in self._routes(values):
-            if key in self.slice.known:
-                raise TableError([f"{path}: {excerpt(key.decode())} has a route already"])
-            before = self._before.get(key)
-            if route is None:
-                self.slice.refuse_route(key, faults, before)
-            else:
-                self.slice.add_route(key, route, before)
-
-
-class _ComingUpdate(_Coming):
-    """A change."""
-
-    def __init__(self, first: Change, workload: Workload, old: Slice) -> None:
-        super().__init__(first, workload)
-        self.update: Final = Update()
-        self._old: Final = old
-
-    def read(self, message: Change) -> None:
-        """Raises: TableError."""
-        update, reader, are_digests = self.update, self._reader, self._old.salt is not None
-
-        def names(values: Sequence[str], path: str) -> list[bytes]:
-            return reader.keys(list(values), path, are_digests=are_digests)
-
-        def keys(values: Sequence[object], path: str) -> list[bytes]:
-            return reader.keys(list(values), path, are_digests=False)
-
-        update.live += names(message.live_keys, "liveKeys")
-        update.not_live += names(message.not_live_keys, "notLiveKeys")
-        update.gone += names(message.gone_keys, "goneKeys")
-        update.not_gone += names(message.not_gone_keys, "notGoneKeys")
-        update.removed_routes += keys(message.removed_routes, "removedRoutes")
-        update.gone_routes += self._gone_routes(list(message.gone_routes), "goneRoutes")
-        update.not_gone_routes += keys(message.not_gone_routes, "notGoneRoutes")
-        for _, key, route, faults in self._routes(message.routes):
-            if route is not None:
-                update.routes[key] = route
-            else:
-                update.refused[key] = faults
-        self._check_size()
-
-    def _check_size(self) -> None:
-        update, old = self.update, self._old
-        if (
-            len(old.known) + len(update.routes) + len(update.refused) - len(update.removed_routes) > MAX_ROUTES
-            or len(old.live) + len(update.live) - len(update.not_live) > MAX_KEYS
-            or len(old.gone) + len(update.gone) - len(update.not_gone) > MAX_KEYS
-        ):
-            raise TableError([f"more than {MAX_ROUTES} routes or {MAX_KEYS} keys"])

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from proxy.feed.messages import MAX_COUNTS, Count, Traffic
-from proxy.telemetry.traffic import KeyTraffic
+from proxy.telemetry.traffic import KeyTraffic, RouterTraffic
 
 _MAX_KEPT: Final = 100
 
@@ -19,7 +19,7 @@ _MAX_KEPT: Final = 100
 class Reporter:
     """Makes the messages of one process."""
 
-    def __init__(self, traffic: KeyTraffic) -> None:
+    def __init__(self, traffic: KeyTraffic | RouterTraffic) -> None:
         self._traffic: Final = traffic
         self._kept: Final[deque[Traffic]] = deque()
         self._seq = 0
@@ -52,8 +52,14 @@ class Reporter:
             self._kept.popleft()
 
     def _messages(self, reply: str | None) -> list[Traffic]:
-        counts, is_lossy = self._traffic.take()
-        entries = iter([Count(key.decode("ascii"), both[0], both[1]) for key, both in counts.items()])
+        taken, is_lossy = self._traffic.take_all()
+        entries = iter(
+            [
+                Count(key.decode("ascii"), both[0], both[1], str(workload) if workload is not None else None)
+                for workload, counts in taken
+                for key, both in counts.items()
+            ]
+        )
         messages: list[Traffic] = []
         while True:
             part = tuple(islice(entries, MAX_COUNTS))

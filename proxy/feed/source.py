@@ -1,4 +1,7 @@
-"""The table's source where it is a controller: state file, receiver, reports and connection, put together."""
+"""The table's source where it is a controller: state file, receiver, reports and connection, put together.
+
+A router's counters are by workload, and its places ask for them, so they are made before its tables (`traffic`).
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,25 @@ from proxy.feed.messages import Hello, Nack
 from proxy.feed.receiver import Receiver
 from proxy.feed.report import Reporter
 from proxy.feed.statefile import StateError, StateFile
-from proxy.routing.names import Workload
+from proxy.routertables import RouterTables
 from proxy.tables import TableHolder
 from proxy.telemetry.exposition import FeedState
-from proxy.telemetry.traffic import KeyTraffic
+from proxy.telemetry.traffic import KeyTraffic, RouterTraffic
 
 
 class Feed:
     """`restore` once, then `start`; `leave` at the end."""
 
     def __init__(
-        self, settings: ControllerSettings, workload: Workload, ports: Sequence[int], tables: TableHolder
+        self,
+        settings: ControllerSettings,
+        ports: Sequence[int],
+        tables: TableHolder | RouterTables,
+        traffic: KeyTraffic | RouterTraffic,
     ) -> None:
-        self.traffic: Final = KeyTraffic()
+        """`ports`: those of the workload; a router has none."""
+        workload = tables.workload if isinstance(tables, TableHolder) else None
+        self._traffic: Final = traffic
         self._settings: Final = settings
         self._tables: Final = tables
         self._workload: Final = workload
@@ -35,7 +44,7 @@ class Feed:
         self._state_file: Final = None if settings.state_dir is None else StateFile(settings.state_dir, workload)
         self._receiver: Final = Receiver(tables, ports, self._table_put)
         controller = Controller(settings.url, settings.token_file, settings.ca_file)
-        self._link: Final = Link(controller, self._hello, tables, self._receiver, Reporter(self.traffic))
+        self._link: Final = Link(controller, self._hello, tables, self._receiver, Reporter(traffic))
         self._is_ready = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -85,7 +94,7 @@ class Feed:
             connected_total=self._link.connected_total,
             failures_total=self._link.failures_total,
             state_file_failures_total=0 if self._state_file is None else self._state_file.failures_total,
-            lost_counts_total=self.traffic.lost_total,
+            lost_counts_total=self._traffic.lost_total,
         )
 
     def _hello(self) -> Hello:
@@ -93,7 +102,7 @@ class Feed:
         return Hello(
             id=self._settings.proxy_id,
             boot=self._boot,
-            workload=str(self._workload),
+            workload=str(self._workload) if self._workload is not None else None,
             ports=self._ports,
             release=RELEASE,
             position=receiver.position,

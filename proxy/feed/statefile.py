@@ -5,11 +5,12 @@
     {"routes": [..]}          parts of a RoutingTable document, one a line, each as small as the feed's
     {"liveKeys": [..]}
 
+- A router's has `"workload": "router"`, and in `refusedRoutes` objects with workload and key.
 - Written whole: to another name, to the disk, then renamed. Whoever is killed meanwhile leaves the file of before.
 - Read whole or not at all: a file that is damaged, cut off, of another format or of another workload is refused, and
   the proxy starts as one that was never synced.
 - Routes that were refused stay so (`refusedRoutes`, their keys): after a restart, too, this is not the whole table.
-- Mode 0600: it holds the keys of this workload's sandboxes.
+- Mode 0600: it holds the keys of this workload's sandboxes, or of all.
 - Requests come first. Text is made a few routes at a time, the disk is waited for in a thread, and writing takes a
   twentieth of the time at most; where only the position moved it waits for half a minute.
 """
@@ -25,18 +26,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
-from proxy.feed.messages import SCHEMA, Snapshot
+from proxy.feed.messages import ROUTER, SCHEMA, Snapshot
 from proxy.feed.receiver import Receiver
-from proxy.feed.slice import Slice
+from proxy.feed.slice import Name, Slice
 from proxy.routing.faults import excerpt
 from proxy.routing.names import Workload
-from proxy.routing.table import KIND, Route
+from proxy.routing.table import KIND, GoneRoute, Preview, Route, Service
 
 _FORMAT: Final = b"pointsman-state/1"
 _MAX_BYTES: Final = 1 << 29
-_PIECE_ROUTES: Final = 100  # 1 ms of work
+_PIECE_ROUTES: Final = 100  # or services, or previews: 1 ms of work
 _PIECE_KEYS: Final = 5_000
 _PAUSE_S: Final = 0.002
 _MIN_INTERVAL_S: Final = 1.0
@@ -57,19 +58,21 @@ class _Copy:
     """A slice of one moment, which the next change does not touch."""
 
     header: dict[str, object]
-    routes: list[Route]
+    routes: Sequence[Route]
     keys: dict[str, list[bytes]]
-    gone_routes: list[bytes]
+    gone_routes: list[Name]
+    hosts: dict[str, list[Service] | list[Preview]]
 
 
 class StateFile:
-    """One workload's file in a folder. Failures to write are counted and said, and tried again."""
+    """One workload's file in a folder, or a router's. Failures to write are counted and said, and tried again."""
 
-    def __init__(self, folder: str, workload: Workload) -> None:
-        name = blake2b(str(workload).encode(), digest_size=8).hexdigest()
+    def __init__(self, folder: str, workload: Workload | None) -> None:
+        self._of: Final = str(workload or ROUTER)
+        name = blake2b(self._of.encode(), digest_size=8).hexdigest()
         self.path: Final = os.path.join(folder, f"slice-{name}.state")
         self.failures_total = 0
-        self.refused_routes: dict[bytes, tuple[str, ...]] = {}  # by what `load` read
+        self.refused_routes: dict[Name, tuple[str, ...]] = {}  # by what `load` read
         self._folder: Final = folder
         self._workload: Final = workload
         self._receiver: Receiver | None = None
@@ -111,16 +114,16 @@ class StateFile:
             raise StateError("is damaged: its checksum does not fit")
         try:
             header, *parts = map(json.loads, content.splitlines())
-            if header["workload"] != str(self._workload):
-                raise StateError(f"is of {excerpt(header['workload'])}, not of {self._workload}")
+            if header["workload"] != self._of:
+                raise StateError(f"is of {excerpt(header['workload'])}, not of {self._of}")
             common = {"apiVersion": SCHEMA, "kind": KIND, "version": header["version"]}
             if header["keyDigest"] is not None:
                 common["keyDigest"] = header["keyDigest"]
             position = header["position"]
             if type(position) is not int:
                 raise TypeError("position")
-            refused = header["refusedRoutes"]
-            self.refused_routes = {key.encode("ascii"): (_REFUSED_BEFORE,) for key in refused}
+            names = map(self._name_of, header["refusedRoutes"])
+            self.refused_routes = dict.fromkeys(names, (_REFUSED_BEFORE,))
             parts = parts or [{}]
             return [
                 Snapshot("state", position, common["version"], common | part, index, index == len(parts) - 1)
@@ -128,6 +131,17 @@ class StateFile:
             ]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StateError(f"is not what this version writes: {excerpt(str(error))}") from None
+
+    def _name_of(self, refused: Any) -> Name:
+        """Raises: ValueError, TypeError, KeyError, AttributeError."""
+        if self._workload is not None:
+            return self._workload, refused.encode("ascii")
+        return Workload.parse(refused["workload"]), refused["routingKey"].encode("ascii")
+
+    def _refused(self, name: Name) -> object:
+        workload, key = name
+        text = key.decode("ascii")
+        return text if self._workload is not None else {"workload": str(workload), "routingKey": text}
 
     # --- written ---
 
@@ -168,7 +182,7 @@ class StateFile:
             self._is_due = False
             copy = self._copy(receiver.slice, receiver.position)
             pieces = []
-            for piece in _lines(copy, self._workload):
+            for piece in _lines(copy):
                 pieces.append(piece)
                 await asyncio.sleep(_PAUSE_S)
             try:
@@ -189,19 +203,20 @@ class StateFile:
     def _copy(self, current: Slice, position: int | None) -> _Copy:
         return _Copy(
             {
-                "workload": str(self._workload),
+                "workload": self._of,
                 "position": position,
                 "version": current.version,
                 "keyDigest": None if current.salt is None else {"salt": current.salt.hex()},
-                "refusedRoutes": [key.decode("ascii") for key in current.refused],
+                "refusedRoutes": [self._refused(name) for name in current.refused],
             },
-            [known.route for known in current.known.values()],
+            current.routes,
             {"liveKeys": list(current.live), "goneKeys": list(current.gone)},
-            list(current.gone_routes),
+            [(workload, key) for workload in current.workloads for key in current.of(workload).gone_routes],
+            {"services": list(current.services), "previews": list(current.previews.values())},
         )
 
 
-def _lines(copy: _Copy, workload: Workload) -> Iterator[bytes]:
+def _lines(copy: _Copy) -> Iterator[bytes]:
     """The file's lines after the first, each a short piece of work."""
     yield _line(copy.header)
     routes = iter(copy.routes)
@@ -209,10 +224,12 @@ def _lines(copy: _Copy, workload: Workload) -> Iterator[bytes]:
         yield _line({"routes": [route.document() for route in part]})
     for name, keys in copy.keys.items():
         yield from _key_lines(name, keys)
-    baseline = workload.document()
     gone = iter(copy.gone_routes)
-    while names := list(islice(gone, _PIECE_KEYS)):
-        yield _line({"goneRoutes": [{"routingKey": name.decode("ascii"), "baseline": baseline} for name in names]})
+    while names := list(islice(gone, _PIECE_ROUTES)):
+        yield _line({"goneRoutes": [GoneRoute(key.decode("ascii"), workload).document() for workload, key in names]})
+    for field, hosts in copy.hosts.items():
+        for start in range(0, len(hosts), _PIECE_ROUTES):
+            yield _line({field: [each.document() for each in hosts[start : start + _PIECE_ROUTES]]})
 
 
 def _key_lines(name: str, keys: list[bytes]) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ Cost: about 10 us per route (one mapping, one destination).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from proxy.routing.digest import DIGEST_RULE, SALT_RULE, digests, is_digest, is_salt
@@ -113,6 +113,37 @@ class PartReader:
         if route is None or faults:
             raise TableError(faults)
         return route
+
+    def service(self, value: object, path: str) -> Service:
+        """Raises: TableError."""
+        service = self._reader._service(value, path)
+        faults = self._taken_faults()
+        if service is None or faults:
+            raise TableError(faults)
+        return service
+
+    def unique_services(self, services: Sequence[Service]) -> None:
+        """Raises: TableError if two of them are in one place."""
+        self._reader._unique_services(services)
+        if faults := self._taken_faults():
+            raise TableError(faults)
+
+    def preview(self, value: object, path: str) -> Preview:
+        """Raises: TableError."""
+        preview = self._reader._preview(value, path)
+        faults = self._taken_faults()
+        if preview is None or faults:
+            raise TableError(faults)
+        return preview
+
+    def preview_name(self, value: object, path: str) -> tuple[str, str, str | None]:
+        """Domain, endpoint and key of a preview without its upstream.
+
+        Raises: TableError.
+        """
+        fields = value if type(value) is dict else {}
+        preview = self.preview({"upstream": {"host": "h", "port": 1}} | fields, path)
+        return preview.domain, preview.endpoint, preview.routing_key
 
     def keys(self, value: object, path: str, *, are_digests: bool) -> list[bytes]:
         """The keys in a list, or their digests.
@@ -360,7 +391,7 @@ class _Reader:
                     f"{path}.mappings[{index}].port: {mapping.port} is mapped already: {path}.mappings[{first}]"
                 )
 
-    def _unique_services(self, services: list[Service | None]) -> None:
+    def _unique_services(self, services: Sequence[Service | None]) -> None:
         """One host may have several entries if their `upstream.port` tells them apart (SPEC 4, router)."""
         places: dict[tuple[str, int], str] = {}
         for index, service in enumerate(services):

@@ -125,14 +125,14 @@ class Peer:
         current = self.receiver.slice
         assert current is not None
         routes = {route.routing_key: route for route in compilation.table.routes if route.baseline == self.workload}
-        own = {key.decode(): known.route for key, known in current.known.items()}
+        own = {key.decode(): known.route for key, known in current.of(self.workload).known.items()}
         assert {key: route for key, route in own.items() if key not in but} == {
             key: route for key, route in routes.items() if key not in but
         }
         whole = TableHolder(self.workload, "whole")
         whole.swap(compilation.table)
         expected = self.decisions(whole.view)
-        for way, decision in self.decisions(current.view()).items():
+        for way, decision in self.decisions(current.view(self.workload)).items():
             assert way[0] in but or decision == expected[way], way
         # What it remembers itself only ever says "gone" for a little longer.
         for way, decision in self.decisions(self.tables.view).items():

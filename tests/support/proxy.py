@@ -177,13 +177,16 @@ def run_proxy(
 @contextlib.contextmanager
 def run_router(
     tmp_path: Path,
-    document: Mapping[str, object],
+    document: Mapping[str, object] | None = None,
     *,
     flags: tuple[str, ...] = (),
     environ: Mapping[str, str] | None = None,
+    controller: str | None = None,
 ) -> Iterator[Proxy]:
-    """A router by this table; as with `run_proxy`."""
+    """A router by this table, or by a controller's; as with `run_proxy`."""
     arguments = ["--mode", "router", "--listen", "127.0.0.1:0", *flags]
+    if controller is not None:
+        arguments += ["--controller", controller]
     with _running(tmp_path, arguments, document, environ) as proxy:
         yield proxy
 

@@ -76,7 +76,7 @@ def test_a_slice_holds_what_is_its_own_and_digests_of_all() -> None:
     assert '"c"' not in "".join(texts)
     receiver = told(HERE, texts)
     assert receiver.slice is not None
-    assert set(receiver.slice.known) == {b"a"}
+    assert set(receiver.slice.of(HERE).known) == {b"a"}
     assert receiver.slice.live == {digest(key).encode() for key in ("a", "b", "none")}
     assert receiver.slice.gone == {digest("c").encode()}
 
@@ -95,7 +95,7 @@ def test_parts_of_many_routes() -> None:
         assert routes[1:] == ([PART_ROUTES] * (parts - 1) + [count - PART_ROUTES * (parts - 1)])
         receiver = told(HERE, texts)
         assert receiver.slice is not None
-        assert len(receiver.slice.known) == count
+        assert receiver.slice.count == count
 
 
 def test_parts_of_many_keys() -> None:
@@ -118,7 +118,7 @@ def test_parts_of_large_routes() -> None:
     assert len(texts) == 1 + 3
     receiver = told(HERE, texts)
     assert receiver.slice is not None
-    assert len(receiver.slice.known) == 450
+    assert receiver.slice.count == 450
     found.apply(2, "v2", [live(state.key, HERE, port=2, sandbox="s" * 60, mappings=100) for state in states])
     changes = found.change(HERE, 1, "v1")
     assert changes is not None
@@ -163,7 +163,7 @@ def test_gone_routes() -> None:
     assert [route["routingKey"] for route in change.gone_routes] == ["a"]  # type: ignore[index]
     receiver = told(HERE, found.snapshot(HERE))
     assert receiver.slice is not None
-    assert receiver.slice.gone_routes == {b"a"}
+    assert receiver.slice.of(HERE).gone_routes == {b"a"}
     found.apply(3, "v3", [live("a")])
     [change] = changed(found, 2, "v2")
     assert change.not_gone_routes == ("a",)
@@ -181,7 +181,7 @@ def test_many_routes_change_in_parts() -> None:
     assert [(part.part, part.is_last) for part in parts] == [(0, False), (1, True)]
     receiver = told(HERE, snapshot, texts)
     assert receiver.slice is not None
-    assert {known.route.mappings[0].destinations[0].port for known in receiver.slice.known.values()} == {2}
+    assert {known.route.mappings[0].destinations[0].port for known in receiver.slice.of(HERE).known.values()} == {2}
 
 
 def test_more_than_a_proxy_takes_at_once_is_a_snapshot() -> None:

@@ -121,7 +121,7 @@ def test_the_keys_of_a_long_change_are_one_text_for_all() -> None:
     assert own.slice is not None
     routed = {f"key-{number}" for number in range(503, MANY, 100)} | {f"new-{number}" for number in range(3, 500, 100)}
     assert {route.routing_key for route in own.slice.routes} == routed - {"key-703"}
-    assert own.slice.gone_routes == {b"key-703"}
+    assert own.slice.of(of(3)).gone_routes == {b"key-703"}
 
 
 def test_a_short_change_is_one_message() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from proxy.feed import coming as coming_module
 from proxy.feed import receiver as receiver_module
 from proxy.feed.messages import Ack, Change, Current, Nack, Resync, Snapshot
 from proxy.feed.receiver import Receiver
@@ -332,8 +333,8 @@ def test_a_change_refused_whole_changes_nothing(script: Script, what: dict[str, 
 
 
 def test_too_much_is_refused_whole(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver_module, "MAX_ROUTES", 2)
-    monkeypatch.setattr(receiver_module, "MAX_KEYS", 3)
+    monkeypatch.setattr(coming_module, "MAX_ROUTES", 2)
+    monkeypatch.setattr(coming_module, "MAX_KEYS", 3)
     assert isinstance(script.snapshot(1, *(route(key) for key in "abc")), Nack)
     assert isinstance(script.snapshot(2, liveKeys=list("abcd")), Nack)
     assert isinstance(script.snapshot(3, route("a"), route("b"), liveKeys=list("abc")), Ack)

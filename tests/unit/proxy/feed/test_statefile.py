@@ -66,7 +66,8 @@ def test_what_is_written_is_read_back(tmp_path: Path, salt: str | None) -> None:
         assert before.slice is not None
         assert after.slice is not None
         assert after.slice.routes == before.slice.routes
-        for name in ("live", "gone", "gone_routes", "salt", "version"):
+        assert after.slice.of(ME).gone_routes == before.slice.of(ME).gone_routes
+        for name in ("live", "gone", "salt", "version"):
             assert getattr(after.slice, name) == getattr(before.slice, name)
         assert (after.position, after.salt) == (7, salt)
 
@@ -195,6 +196,6 @@ def test_routes_that_were_refused_are_told_apart(tmp_path: Path) -> None:
         assert await state.write()
         again = StateFile(str(tmp_path), ME)
         again.load()
-        assert again.refused_routes.keys() == {b"a"}
+        assert again.refused_routes.keys() == {(ME, b"a")}
 
     asyncio.run(run())
