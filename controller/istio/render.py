@@ -138,7 +138,7 @@ class _Rendering:
             before, after = self._existing.get(name), self._wanted.get(name)
             if after is None and before is not None and not before.is_ours:
                 after = before.without_ours()
-            if before is None or after != before.document:
+            if before is None or after is None or not before.is_as(after):
                 changes.append(Change(*name, before, after))
         fan_in = self._fan_in
         findings = self._keyed.findings | (fan_in.findings if fan_in is not None else set())

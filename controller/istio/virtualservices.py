@@ -19,6 +19,7 @@ API_GROUP: Final = "networking.istio.io/"
 API_VERSION: Final = "networking.istio.io/v1"
 MESH: Final = "mesh"  # the gateway's name that means all sidecars
 
+_KUBECTL: Final = "kubectl.kubernetes.io/"  # last-applied-configuration
 
 Json = Mapping[str, object]
 Route = Mapping[str, object]
@@ -80,10 +81,23 @@ class VirtualService:
         """The document as its owner wrote it."""
         return self.document if len(self.routes) == len(_http(self.document)) else self.with_routes(self.routes)
 
+    def is_as(self, wanted: Json) -> bool:
+        """Whether it says what is wanted, whatever a server or kubectl wrote beside."""
+        return _said(self.document) == _said(wanted)
+
     def with_routes(self, routes: Sequence[Route]) -> Json:
         spec = self.document["spec"]
         assert isinstance(spec, Mapping)
         return {**self.document, "spec": {**spec, "http": list(routes)}}
+
+
+def _said(document: Json) -> tuple[object, ...]:
+    metadata = document["metadata"]
+    assert isinstance(metadata, Mapping)
+    annotations = metadata.get("annotations") or {}
+    assert isinstance(annotations, Mapping)
+    kept = {name: text for name, text in annotations.items() if not str(name).startswith(_KUBECTL)}
+    return document["spec"], metadata.get("labels") or {}, kept
 
 
 def _http(document: Json) -> Sequence[Route]:
