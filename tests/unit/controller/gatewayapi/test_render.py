@@ -195,6 +195,30 @@ class TestBesideAnOwner:
         assert made["matches"][0]["headers"][0]["value"].startswith(r"^.*\b(sd-routing-key|sd-sandbox)\s*=")
 
 
+class TestWhatCanNotBeSaid:
+    """Limits that the docs list. A test that fails here says that one of them is gone."""
+
+    ROUTES = (ONE, fork("two", "location-two.hotrod.svc"))
+
+    def met(self, *headers: tuple[str, str]) -> list[str] | None:
+        documents = [dict(each) for each in render(routes=self.ROUTES).routes]
+        return led_to(decide(documents, Request(headers=headers), *AT))
+
+    def test_baggage_decides_where_both_keys_are_forked_here(self) -> None:
+        both = ("baggage", "sd-routing-key=two"), ("tracestate", "sd-routing-key=one")
+        assert self.met(*both) == ["location-two/8081"]
+
+    def test_a_key_in_baggage_that_is_not_forked_here(self) -> None:
+        """The proxy: the baseline."""
+        both = ("baggage", "sd-routing-key=elsewhere"), ("tracestate", "sd-routing-key=one")
+        assert self.met(*both) == ["location-one/8081"]
+
+    @pytest.mark.parametrize("value", ["sd-routing-key=gone", "sd-strict=1", "sd-strict=1,sd-routing-key=unknown"])
+    def test_gone_keys_and_strict_requests(self, value: str) -> None:
+        """The proxy: 424."""
+        assert self.met(("baggage", value)) == ["location/80"]
+
+
 class TestGrpc:
     SERVICE: Object = {
         "apiVersion": "v1",
