@@ -31,7 +31,8 @@ _GRPC_PROTOCOLS: Final = ("grpc", "kubernetes.io/grpc")
 _AMBIENT: Final = "istio.io/dataplane-mode"
 _WAYPOINT: Final = "istio.io/use-waypoint"
 
-Entries = Mapping[Backend, Service]  # of the routing table, by the Service's port
+# Of the routing table, by the Service's port; a Service may lead to several workloads.
+Entries = Mapping[Backend, Sequence[Service]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -72,8 +72,9 @@ def _workloads(attachment: Attachment, entries: Entries) -> list[Workload]:
     return sorted(
         {
             entry.baseline
-            for backend, entry in entries.items()
+            for backend, found in entries.items()
             if backend.service == attachment.service and attachment.port in (None, backend.port)
+            for entry in found
         }
     )
 

@@ -53,8 +53,7 @@ def keys_at(attachment: Attachment, entries: Entries, routes: Routes) -> dict[st
     found: dict[str, Route] = {}
     for rule in attachment.rules:
         for backend in _backends(rule):
-            entry = entries.get(backend)
-            if entry is not None:
+            for entry in entries.get(backend, ()):
                 for key, route in routes.get(entry.baseline, {}).items():
                     found.setdefault(key, route)
     return dict(sorted(found.items()))
@@ -100,9 +99,9 @@ def _target(attachment: Attachment, rule: OwnedRule, key: str, entries: Entries,
     references.sort(key=lambda each: _service(each, rule.namespace) != attachment.service)
     for reference in references:
         backend = backend_of(reference, rule.namespace)
-        entry = entries.get(backend) if backend is not None else None
-        if entry is not None and (route := routes.get(entry.baseline, {}).get(key)) is not None:
-            return Target(route, entry.port, reference)
+        for entry in entries.get(backend, ()) if backend is not None else ():
+            if (route := routes.get(entry.baseline, {}).get(key)) is not None:
+                return Target(route, entry.port, reference)
     return None
 
 

@@ -156,7 +156,8 @@ def _at(attachment: Attachment, entries: Entries, routes: Routes, settings: Gate
     elif settings.router is None:
         _refuse(result, "DoesNotFit", attachment.place, f"{reason}; there is no router to lead them to", keys.values())
     elif _fan_in(attachment, entries, routes, settings, keys, result):
-        result.notes.append(f"{attachment.place}: led to the router, since there are no rules for it: {reason}")
+        message = f"{reason}: the router decides"
+        result.findings += _findings("FanIn", attachment.place, message, keys.values(), is_routed=True)
 
 
 def _fan_in(
@@ -210,8 +211,10 @@ def _refuse(result: _Result, reason: str, place: str, message: str, routes: Iter
     result.findings += _findings(reason, place, message, routes) or [MeshFinding(None, None, reason, place, message)]
 
 
-def _findings(reason: str, place: str, message: str, routes: Iterable[Route]) -> list[MeshFinding]:
-    return [MeshFinding(route.routing_key, route.sandbox, reason, place, message) for route in routes]
+def _findings(
+    reason: str, place: str, message: str, routes: Iterable[Route], *, is_routed: bool = False
+) -> list[MeshFinding]:
+    return [MeshFinding(route.routing_key, route.sandbox, reason, place, message, is_routed) for route in routes]
 
 
 def _document(attachment: Attachment, name: str, rules: Sequence[Json], annotations: dict[str, str]) -> Json:
@@ -244,11 +247,11 @@ def _name(attachment: Attachment, what: str, key: str, index: int) -> str:
 
 def _entries(services: Iterable[Service]) -> Entries:
     """By Service and port. An upstream that is no Service's host can't be a route's parent."""
-    found: dict[Backend, Service] = {}
+    found: dict[Backend, list[Service]] = {}
     for entry in services:
         service = service_of(destination_host(entry.upstream.host, entry.baseline.namespace))
         if service is not None:
-            found.setdefault(Backend(ServiceName(service[1], service[0]), entry.upstream.port), entry)
+            found.setdefault(Backend(ServiceName(service[1], service[0]), entry.upstream.port), []).append(entry)
     return found
 
 
@@ -260,11 +263,13 @@ def _grpc_ports(routes: Iterable[Route], entries: Entries) -> list[Backend]:
         for mapping in route.mappings
         if mapping.app_protocol == "grpc"
     }
-    return [backend for backend, entry in entries.items() if (entry.baseline, entry.port) in said]
+    return [
+        backend for backend, found in entries.items() if any((entry.baseline, entry.port) in said for entry in found)
+    ]
 
 
 def _behind(service: ServiceName, entries: Entries, routes: Routes) -> list[Route]:
-    workloads = {entry.baseline for backend, entry in entries.items() if backend.service == service}
+    workloads = {entry.baseline for backend, found in entries.items() if backend.service == service for entry in found}
     return [route for workload in sorted(workloads) for route in routes.get(workload, {}).values()]
 
 

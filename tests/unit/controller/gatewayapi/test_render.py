@@ -104,6 +104,14 @@ class TestWithoutRoutes:
         assert reasons(result) == [("one", "NoDestination")]
         assert said in result.findings[0].message
 
+    def test_a_service_may_lead_to_several_workloads(self) -> None:
+        canary = LOCATION._replace(name="location-canary")
+        services = [*SERVICES, Service(("location",), 9000, canary, SERVICES[0].upstream)]
+        destinations = (Endpoint("canary-one.hotrod.svc", 9000),)
+        routes = [Route("one", "hotrod/one", canary, (Mapping(9000, None, "preserve", destinations),))]
+        result = render_gateway(routes, services, [], GatewaySettings())
+        assert [each["name"] for each in rules(result)[1]["backendRefs"]] == ["canary-one"]
+
     def test_names_are_kubernetes_names(self) -> None:
         keys = ("A_b", "a_b", "x" * 63)
         result = render(routes=tuple(fork(key, "a.hotrod.svc") for key in keys))
@@ -333,15 +341,17 @@ class TestFanIn:
         back = [*tagged, ("pointsman-hop", "hotrod/Deployment/location;baseline")]
         assert led_to(decide(documents, Request(headers=back), *AT)) == ["location/80"]
         assert led_to(decide(documents, Request(), *AT)) == ["location/80"]
-        assert not result.findings
-        assert any("no Service" in note for note in result.notes)
+        (finding,) = result.findings
+        assert (finding.reason, finding.is_routed) == ("FanIn", True)
+        assert "no Service" in finding.message
 
     def test_too_many_sandboxes(self) -> None:
         routes = tuple(fork(f"key{number}", "a.hotrod.svc") for number in range(101))
         assert len(render(routes=routes[:100]).routes) == 101
         result = render(routes=routes, router=ROUTER)
         assert len(result.routes) == 2
-        assert any("101 sandboxes" in note for note in result.notes)
+        assert {(each.reason, each.is_routed) for each in result.findings} == {("FanIn", True)}
+        assert "101 sandboxes" in result.findings[0].message
         assert len(render(routes=routes).findings) == 101
 
     def test_it_does_not_depend_on_sandboxes(self) -> None:
