@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support.celrules import MISSING, CelRules
 from tests.support.cluster import Cluster, crd_folder, missing, run_cluster
-from tests.support.kube import Client
+from tests.support.kube import Client, Object
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,24 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(reason)
     with run_cluster(tmp_path_factory.mktemp("cluster"), crds=crd_folder()) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def cel_rules() -> CelRules:
+    """What the definitions say beyond what the server understands."""
+    if reason := missing() or MISSING:
+        pytest.skip(reason)
+    folder = crd_folder()
+    assert folder is not None
+    return CelRules(folder)
+
+
+@pytest.fixture(scope="session")
+def broken_rules(cluster: Cluster) -> Callable[[Object], list[str]]:
+    """The same for one object; where rules can't be read, none is broken: a test of `cel_rules` says so."""
+    folder = crd_folder()
+    assert folder is not None
+    return CelRules(folder).broken if MISSING is None else lambda _: []
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -11,6 +12,7 @@ from controller.gatewayapi.objects import Backend, ServiceName
 from controller.gatewayapi.render import GatewaySettings, remove_gateway, render_gateway
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Mapping, Route, Service
+from tests.support.celrules import CelRules
 from tests.support.gatewayapi import Object
 from tests.support.kube import Client
 
@@ -60,6 +62,42 @@ def test_seventeen_rules_are_refused(kube: Client, namespace: str) -> None:
     assert kube.create(document, dry_run=True).status == 422
 
 
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"matches": [{}] * 64}, ""),
+        ({"matches": [{"path": {"value": "a"}}]}, "must be an absolute path"),
+        ({"backendRefs": [{"name": "location"}]}, "Must have port"),
+        (
+            {
+                "matches": [{"path": {"value": "/a"}}] * 2,
+                "filters": [
+                    {
+                        "type": "URLRewrite",
+                        "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
+                    }
+                ],
+            },
+            "exactly one PathPrefix match",
+        ),
+    ],
+)
+def test_rules_in_cel_are_read_beside_the_server(
+    kube: Client, namespace: str, cel_rules: CelRules, rule: Object, said: str
+) -> None:
+    """It takes what they refuse. They see what it has, with defaults."""
+    broken = cel_rules.broken(kube.must(kube.create(route(namespace, **rule), dry_run=True)))
+    assert bool(broken) == bool(said)
+    assert all(said in text for text in broken)
+
+
+def test_more_than_128_matches_break_a_rule(kube: Client, namespace: str, cel_rules: CelRules) -> None:
+    document = route(namespace, matches=[{}] * 43)
+    document["spec"]["rules"] *= 3
+    (broken,) = cel_rules.broken(kube.must(kube.create(document, dry_run=True)))
+    assert broken.startswith("spec.rules: ")
+
+
 def owner(dice: Random, kind: str, namespace: str) -> Object:
     """A route with rules of several forms."""
     document = route(namespace, kind)
@@ -90,7 +128,7 @@ def owner(dice: Random, kind: str, namespace: str) -> Object:
 @pytest.mark.parametrize("owned", [True, False])
 @pytest.mark.parametrize("settings", [{}, {"form": "signadot"}, {"mode": "router"}], ids=["rules", "loose", "router"])
 def test_what_is_rendered_is_taken_as_it_is_and_taken_out_again(
-    kube: Client, namespace: str, kind: str, owned: bool, settings: Any
+    kube: Client, namespace: str, broken_rules: Callable[[Object], list[str]], kind: str, owned: bool, settings: Any
 ) -> None:
     """Defaults of the server change nothing that rendering it again, from what stands there, would not say the same."""
     workload = Workload(namespace, "Deployment", "location")
@@ -114,7 +152,7 @@ def test_what_is_rendered_is_taken_as_it_is_and_taken_out_again(
     for made in result.routes:
         assert made["kind"] == kind
         kube.must(kube.create(dict(made), dry_run=True, manager="pointsman"))
-        kube.must(kube.apply(dict(made), manager="pointsman"))
+        assert broken_rules(kube.must(kube.apply(dict(made), manager="pointsman"))) == []
 
     standing = kube.list("gateway.networking.k8s.io/v1", kind, namespace)
     assert len(standing) == len(result.routes) + len(theirs)

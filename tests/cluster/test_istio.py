@@ -6,7 +6,7 @@ Delegates of ours are applied; owners' objects are patched, which fails where so
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -127,7 +127,7 @@ def done(kube: Client, namespace: str, change: Change, *, dry_run: bool = False)
 @pytest.mark.parametrize("options", MODES.values(), ids=MODES.keys())
 @pytest.mark.parametrize("owners", OWNERS.values(), ids=OWNERS.keys())
 def test_what_is_rendered_is_taken_as_it_is_and_taken_out_again(
-    kube: Client, namespace: str, owners: list[Object], options: Options
+    kube: Client, namespace: str, broken_rules: Callable[[Object], list[str]], owners: list[Object], options: Options
 ) -> None:
     for manifest in owners:
         kube.must(kube.apply(placed(manifest, namespace), manager="owner"))
@@ -141,6 +141,7 @@ def test_what_is_rendered_is_taken_as_it_is_and_taken_out_again(
         written = kube.must(done(kube, namespace, change))
         assert change.after is not None
         assert written["spec"] == change.after["spec"]  # nothing is dropped, nothing added
+        assert broken_rules(written) == []
 
     assert not rendered(standing(kube, namespace), TABLE, options).changes
     gone = removed(mesh(*(read_virtual_service(placed(each, NAMESPACE)) for each in standing(kube, namespace))))

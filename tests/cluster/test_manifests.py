@@ -7,7 +7,7 @@ Kinds of our own group, which the server does not know yet, are read as the cont
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from controller.errors import ObjectError
 from controller.objects import API_VERSION
 from controller.schema import read_object
 from tests.support.kube import Client, Object, Refused
+
+BrokenRules = Callable[[Object], list[str]]
 
 ROOT = Path(__file__).resolve().parents[2] / "manifests"
 FILES = sorted(path for path in ROOT.rglob("*") if path.suffix in (".yaml", ".yml", ".json"))
@@ -44,7 +46,7 @@ def is_within(wanted: Any, found: Any) -> bool:
     return bool(wanted == found)
 
 
-def fault(kube: Client, namespace: str, document: Object) -> str | None:
+def fault(kube: Client, namespace: str, broken_rules: BrokenRules, document: Object) -> str | None:
     """What is wrong with it."""
     version, kind = document["apiVersion"], document["kind"]
     if version == API_VERSION:
@@ -63,13 +65,15 @@ def fault(kube: Client, namespace: str, document: Object) -> str | None:
     answer = kube.create(document, dry_run=True)
     if not answer.is_ok:
         return answer.message
-    return None if is_within(document, answer.object) else f"the server drops part of it: {answer.object}"
+    if not is_within(document, answer.object):
+        return f"the server drops part of it: {answer.object}"
+    return "; ".join(broken_rules(answer.object)) or None
 
 
 @pytest.mark.skipif(not FILES, reason="there are no manifests")
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
-def test_it_is_taken(kube: Client, namespace: str, path: Path) -> None:
-    found = [fault(kube, namespace, document) for document in documents(path)]
+def test_it_is_taken(kube: Client, namespace: str, broken_rules: BrokenRules, path: Path) -> None:
+    found = [fault(kube, namespace, broken_rules, document) for document in documents(path)]
     assert found, "the file is empty"
     if "invalid" in path.parts:
         assert all(found)
@@ -90,5 +94,7 @@ def test_it_is_taken(kube: Client, namespace: str, path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_found(kube: Client, namespace: str, document: Object, said: str) -> None:
-    assert said in (fault(kube, namespace, document) or "")
+def test_what_is_wrong_is_found(
+    kube: Client, namespace: str, broken_rules: BrokenRules, document: Object, said: str
+) -> None:
+    assert said in (fault(kube, namespace, broken_rules, document) or "")
