@@ -74,8 +74,12 @@ class KnownService:
     name: ServiceName
     has_address: bool  # neither headless nor another name
     protocols: Mapping[int, str]
-    is_off: bool
     labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+    @property
+    def is_off(self) -> bool:
+        return self.annotations.get(OPT_OUT) == "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +200,8 @@ def _service(document: Json) -> KnownService:
         ServiceName(_namespace(metadata), _name(document)),
         spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName",
         protocols,
-        _texts(metadata, "annotations").get(OPT_OUT) == "off",
         _texts(metadata, "labels"),
+        _texts(metadata, "annotations"),
     )
 
 

@@ -8,7 +8,6 @@ in an order in which to make them, `Rendered.removed` in one in which to take th
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +28,8 @@ from controller.gatewayapi.objects import (
 from controller.gatewayapi.rules import CannotCopy, packed
 from controller.istio.findings import MeshFinding
 from controller.istio.matches import NAMES, MatchTooLong, gateway_key_matches
-from controller.istio.names import MANAGED_BY, MANAGER, PREFIX, destination_host, digest, service_of
+from controller.istio.names import PREFIX, destination_host, digest, service_of
+from controller.istio.ours import MAX_OBJECT_BYTES, is_too_large, metadata_of
 from proxy.routing.names import Workload
 from proxy.routing.table import Route, Service
 
@@ -38,7 +38,6 @@ Mode = Literal["rules", "router"]
 ROUTING_KEY: Final = "pointsman.dev/routing-key"  # annotations of ours
 SANDBOX: Final = "pointsman.dev/sandbox"
 BASELINE: Final = "pointsman.dev/baseline"  # on the route that says where a Service without routes leads
-MAX_BYTES: Final = 512 * 1024  # of one object
 MAX_KEYS: Final = 100  # at one Service: a mesh tries their matches one after another
 
 _MAX_NAME: Final = 63
@@ -74,6 +73,7 @@ class Rendered:
 
 @dataclass(slots=True)
 class _Result:
+    objects: Objects
     first: list[Json] = field(default_factory=list)
     routes: list[Json] = field(default_factory=list)
     findings: list[MeshFinding] = field(default_factory=list)
@@ -95,7 +95,7 @@ def render_gateway(
     by_workload: dict[Workload, dict[str, Route]] = {}
     for route in routes:
         by_workload.setdefault(route.baseline, {})[route.routing_key] = route
-    result = _Result()
+    result = _Result(objects)
     found, refused = attachments(objects, entries, _grpc_ports(routes, entries))
     for refusal in refused:
         _refuse(result, refusal.reason, refusal.place, refusal.message, _behind(refusal.service, entries, by_workload))
@@ -141,14 +141,15 @@ def _at(attachment: Attachment, entries: Entries, routes: Routes, settings: Gate
             break
         for index, chunk in enumerate(chunks):
             annotations = {ROUTING_KEY: key, SANDBOX: route.sandbox}
-            made.append(_document(attachment, _name(attachment, route.sandbox, key, index), chunk, annotations))
+            name = _name(attachment, route.sandbox, key, index)
+            made.append(_document(attachment, name, chunk, annotations, result))
         for dark in rules.dark:
             message = f"requests are answered 500: {dark}"
             findings.append(MeshFinding(key, route.sandbox, "NoDestination", attachment.place, message))
         if rules.drops_mirror:
             notes.append(f"{attachment.place}: the mirrors of its rules get no requests with a key")
-    if reason is None and (large := [_size(each) for each in made if _size(each) > MAX_BYTES]):
-        reason = f"a route of {large[0]} bytes"
+    if reason is None and any(map(is_too_large, made)):
+        reason = f"a route of more than {MAX_OBJECT_BYTES >> 10} KiB"
     if reason is None:
         _add(attachment, made, result)
         result.findings += findings
@@ -190,7 +191,8 @@ def _fan_in(
     if not chunks:
         return False
     made = [
-        _document(attachment, _name(attachment, "router", "", index), chunk, {}) for index, chunk in enumerate(chunks)
+        _document(attachment, _name(attachment, "router", "", index), chunk, {}, result)
+        for index, chunk in enumerate(chunks)
     ]
     _add(attachment, made, result)
     if rules.unaltered:
@@ -202,7 +204,8 @@ def _fan_in(
 def _add(attachment: Attachment, made: Sequence[Json], result: _Result) -> None:
     if not attachment.has_owner:
         rule = attachment.rules[0].rule
-        result.first.append(_document(attachment, _name(attachment, "baseline", "", 0), [rule], {BASELINE: "true"}))
+        name = _name(attachment, "baseline", "", 0)
+        result.first.append(_document(attachment, name, [rule], {BASELINE: "true"}, result))
     result.routes += made
 
 
@@ -217,19 +220,20 @@ def _findings(
     return [MeshFinding(route.routing_key, route.sandbox, reason, place, message, is_routed) for route in routes]
 
 
-def _document(attachment: Attachment, name: str, rules: Sequence[Json], annotations: dict[str, str]) -> Json:
+def _document(
+    attachment: Attachment, name: str, rules: Sequence[Json], annotations: dict[str, str], result: _Result
+) -> Json:
     parent: dict[str, object] = {"group": "", "kind": "Service", "name": attachment.service.name}
     if attachment.namespace != attachment.service.namespace:
         parent["namespace"] = attachment.service.namespace
     if attachment.port is not None:
         parent["port"] = attachment.port
-    metadata: dict[str, object] = {
-        "name": name,
-        "namespace": attachment.namespace,
-        "labels": {MANAGED_BY: MANAGER},
-    }
-    if annotations:
-        metadata["annotations"] = annotations
+    service = result.objects.services.get(attachment.service)
+    metadata, faults = metadata_of((attachment.namespace, name), service.annotations if service is not None else {})
+    result.notes.extend(f"Service {attachment.service}: {fault}" for fault in faults)
+    asked = metadata.get("annotations")
+    if annotations or asked:
+        metadata["annotations"] = {**(asked if isinstance(asked, dict) else {}), **annotations}
     return {
         "apiVersion": API_VERSION,
         "kind": attachment.kind,
@@ -290,7 +294,3 @@ def _identity(document: Json) -> tuple[object, ...]:
     metadata = document["metadata"]
     assert isinstance(metadata, dict)
     return document["kind"], metadata.get("namespace", "default"), metadata["name"]
-
-
-def _size(document: Json) -> int:
-    return len(json.dumps(document, separators=(",", ":")))

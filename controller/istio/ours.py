@@ -77,12 +77,18 @@ def is_our_delegate(route: Route, namespace: str) -> bool:
 
 def document(name: Name, spec: Json, annotations: Mapping[str, str]) -> tuple[Json, list[str]]:
     """An object of ours, with the labels and annotations that its owner asks for; and what is wrong with those."""
+    metadata, faults = metadata_of(name, annotations)
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}, faults
+
+
+def metadata_of(name: Name, annotations: Mapping[str, str]) -> tuple[dict[str, object], list[str]]:
+    """`annotations`: the owner's."""
     faults: list[str] = []
     labels = {**_asked(EXTRA_LABELS, annotations, faults), MANAGED_BY: MANAGER}
     metadata: dict[str, object] = {"name": name[1], "namespace": name[0], "labels": labels}
     if asked := _asked(EXTRA_ANNOTATIONS, annotations, faults):
         metadata["annotations"] = asked
-    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}, faults
+    return metadata, faults
 
 
 def _asked(annotation: str, annotations: Mapping[str, str], faults: list[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from controller.gatewayapi.render import (
     remove_gateway,
     render_gateway,
 )
+from controller.istio.ours import EXTRA_ANNOTATIONS, EXTRA_LABELS
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Mapping, Route, Service
 from tests.support.gatewayapi import Object, Request, decide, led_to
@@ -118,6 +119,23 @@ class TestWithoutRoutes:
         names = {_metadata(each)["name"] for each in result.routes}
         assert len(names) == 4
         assert all(len(name) <= 63 and name.replace("-", "").isalnum() and name == name.lower() for name in names)
+
+    def test_a_service_may_ask_for_more_labels_and_annotations(self) -> None:
+        service: Object = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": "location",
+                "namespace": "hotrod",
+                "annotations": {EXTRA_LABELS: '{"team": "a"}', EXTRA_ANNOTATIONS: '{"b": "c"}'},
+            },
+            "spec": {},
+        }
+        for route in render(service).routes:
+            assert _metadata(route)["labels"] == {"team": "a", "app.kubernetes.io/managed-by": "pointsman"}
+            assert _annotations(route)["b"] == "c"
+        service["metadata"]["annotations"][EXTRA_LABELS] = "nothing"
+        assert any("extra-labels is no JSON" in note for note in render(service).notes)
 
 
 class TestBesideAnOwner:
