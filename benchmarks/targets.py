@@ -1,4 +1,4 @@
-"""What is measured: the sidecar, the router, Envoy, nginx as a proxy, or nothing in between (direct). Each with the same routes."""
+"""What is measured: sidecar, router, Envoy, nginx as a proxy, or nothing in between (direct), with the same routes."""
 
 import json
 import os

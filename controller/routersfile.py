@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from controller.reloading import ReloadError
 from controller.routers import ForRouters, read_for_routers
+from proxy.reloading import ReloadError
 from proxy.routing.faults import TableError
 
 _MAX_BYTES: Final = 16 << 20

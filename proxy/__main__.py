@@ -18,6 +18,7 @@ from proxy.routing.names import Endpoint
 
 if TYPE_CHECKING:
     from proxy.feed.source import Feed
+    from proxy.modes import Mode
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,12 +47,39 @@ def _refuse(faults: Sequence[str]) -> int:
     return 2
 
 
+def _mode(settings: Settings) -> tuple[Mode, Feed | None]:
+    """What the proxy stands for, and what feeds it if no file does.
+
+    Raises: ReloadError.
+    """
+    from proxy.modes import RouterMode, SidecarMode
+    from proxy.routertables import RouterTables
+    from proxy.tables import TableHolder
+    from proxy.telemetry.traffic import KeyTraffic, RouterTraffic
+
+    sidecar, controller = settings.sidecar, settings.controller
+    if controller is None:
+        assert settings.table_file is not None
+        if sidecar is not None:
+            return SidecarMode(sidecar, settings.policy, TableHolder(sidecar.workload, settings.table_file), None), None
+        return RouterMode(RouterTables(settings.policy, settings.table_file), settings.previews, settings.keys), None
+
+    from proxy.feed.source import Feed  # only here: a WebSocket library is 6 MB and 20 ms
+
+    if sidecar is not None:
+        holder, traffic = TableHolder(sidecar.workload, controller.url), KeyTraffic()
+        feed = Feed(controller, [port.number for port in sidecar.ports], holder, traffic)
+        return SidecarMode(sidecar, settings.policy, holder, traffic), feed
+    counts = RouterTraffic()
+    router = RouterTables(settings.policy, controller.url, traffic_of=counts.of)
+    return RouterMode(router, settings.previews, settings.keys), Feed(controller, (), router, counts)
+
+
 async def _run(settings: Settings) -> int:
     from proxy.admin import Admin
     from proxy.background import spawn
     from proxy.codec.fields import http2_request_kinds, http2_response_kinds, request_kinds, response_kinds
     from proxy.codec.h1.reader import HeadLimits
-    from proxy.modes import Mode, RouterMode, SidecarMode
     from proxy.net.addresses import DestinationPolicy
     from proxy.net.connections import Connections
     from proxy.net.descriptors import ADMIN_SPARES, Room, Spares, descriptors
@@ -61,54 +89,33 @@ async def _run(settings: Settings) -> int:
     from proxy.net.pool import Network, Pool
     from proxy.net.resolver import Resolver
     from proxy.reloading import ReloadError
-    from proxy.routertables import RouterTables
     from proxy.routing.key import KeyReader
     from proxy.routing.wire import TableError
     from proxy.sides import Port
     from proxy.tablefile import TableFile
-    from proxy.tables import TableHolder
     from proxy.telemetry.exposition import Exposition
     from proxy.telemetry.metrics import Metrics
-    from proxy.telemetry.traffic import KeyTraffic, RouterTraffic
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    mode: Mode
-    feed: Feed | None = None
-    sidecar = settings.sidecar
-    if settings.controller is not None:
-        from proxy.feed import source  # only here: a WebSocket library is 6 MB and 20 ms
-
-        if sidecar is not None:
-            holder, traffic = TableHolder(sidecar.workload, source=settings.controller.url), KeyTraffic()
-            feed = source.Feed(settings.controller, [port.number for port in sidecar.ports], holder, traffic)
-            mode = SidecarMode(sidecar, settings.policy, holder, traffic)
-        else:
-            counts = RouterTraffic()
-            router = RouterTables(settings.policy, settings.controller.url, traffic_of=counts.of)
-            feed = source.Feed(settings.controller, (), router, counts)
-            mode = RouterMode(router)
+    try:
+        mode, feed = _mode(settings)
+    except ReloadError as error:
+        return _refuse([str(error)])
+    tables = mode.tables
+    if feed is not None:
         await feed.restore()
     else:
         assert settings.table_file is not None
-        if sidecar is not None:
-            mode = SidecarMode(sidecar, settings.policy, TableHolder(sidecar.workload, settings.table_file), None)
-        else:
-            try:
-                router_tables = RouterTables(settings.policy, settings.table_file)
-                mode = RouterMode(router_tables, settings.previews, settings.keys)
-            except ReloadError as error:
-                return _refuse([str(error)])
-        table_file = TableFile(settings.table_file, mode.tables)
+        table_file = TableFile(settings.table_file, tables)
         try:
             await table_file.load()
         except TableError as refused:
             faults = [f"{settings.origins.table_file} {settings.table_file}: {fault}" for fault in refused.faults]
             return _refuse(faults)
-    tables = mode.tables
 
     faults = []
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.reloading import ReloadError
 from controller.routers import NOTHING, ForRouters, read_for_routers
 from controller.routersfile import RoutersFile
+from proxy.reloading import ReloadError
 from proxy.routing.faults import TableError
 from proxy.routing.names import Endpoint
 from proxy.routing.table import Mapping, Preview, Route, Service
