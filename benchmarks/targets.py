@@ -1,4 +1,4 @@
-"""What is measured: sidecar, router, Envoy, nginx as a proxy, or nothing in between (direct), with the same routes."""
+"""What runs: sidecar, router, Envoy, nginx as a proxy, or nothing in between (direct). All with the same routes."""
 
 import json
 import os

@@ -1,6 +1,8 @@
 """`pointsman explain`: where a request would go, and each step that led there: by a table file (`--table`), or by the
 table that a controller has now (`--controller`).
 
+With `--workload` it is decided as in that workload's sidecar, without it as in a router, by the field Host.
+
 The same code decides as in the proxy, so a proxy with this table answers the same at `/explain`, save for what only it
 remembers: keys and routes that left its earlier tables.
 """
@@ -17,8 +19,10 @@ from typing import Final
 from pointsman.cli.flags import CONTROLLER, HEADER, PORT
 from proxy import flags
 from proxy.config import key_settings, name_faults, policy
+from proxy.explaining import explain_at
 from proxy.options import Option, Values, asks_for_help, help_rows, read_options, switch
-from proxy.routing.decision import Decider
+from proxy.places import PREVIEWS, PlaceIndex, router_place
+from proxy.routing.decision import UNKNOWN_HOST_DECISION, Decider, Policy
 from proxy.routing.explain import Explanation, explain, routing_inputs
 from proxy.routing.faults import TableError
 from proxy.routing.key import KeyReader
@@ -31,7 +35,11 @@ _NAMED: Final = 5  # workloads in a hint
 _JSON: Final = Option("json", "", switch, "print JSON", default="off")
 _OPTIONS: Final[tuple[Option[object], ...]] = (
     replace(flags.TABLE, text="routing table, YAML or JSON", required=True),
-    replace(flags.WORKLOAD, required=True),
+    replace(
+        flags.WORKLOAD,
+        text="workload whose sidecar the request reaches; without it a router decides, by a header Host",
+        default_text="by Host",
+    ),
     PORT,
     HEADER,
     _JSON,
@@ -54,6 +62,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     values, faults = read_options(_OPTIONS, argv, os.environ)
     faults += name_faults(values)
+    if not values.all(flags.WORKLOAD):
+        faults += _router_faults(values)
     if not faults:
         try:
             table = _read_table(values.one(flags.TABLE))
@@ -64,8 +74,8 @@ def main(argv: Sequence[str]) -> int:
             sys.stderr.write(f"pointsman explain: {fault}\n")
         return 2
     explanation = _explanation(values, table)
-    workload = values.one(flags.WORKLOAD)
-    if workload not in table.routes_of:
+    workload = values.optional(flags.WORKLOAD)
+    if workload is not None and workload not in table.routes_of:
         others = ", ".join(sorted(map(str, table.routes_of))[:_NAMED]) or "none"
         sys.stderr.write(f"pointsman explain: no route in this table is for {workload} (it has routes for: {others})\n")
     if values.one(_JSON):
@@ -88,17 +98,44 @@ def asks_controller(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
 
 
 def _explanation(values: Values, table: RoutingTable) -> Explanation:
-    keys = key_settings(values)
-    workload = values.one(flags.WORKLOAD)
+    reader = KeyReader(key_settings(values))
+    fields = values.present(HEADER)
+    workload = values.optional(flags.WORKLOAD)
+    if workload is None:
+        host = _host(values) or b""
+        index = _index(table, policy(values))
+        return explain_at(index.find(host) or UNKNOWN_HOST_DECISION, fields, reader, host, index.previews)
     ports = values.present(PORT)
     return explain(
-        routing_inputs(values.present(HEADER), keys),
-        reader=KeyReader(keys),
+        routing_inputs(fields, reader.settings),
+        reader=reader,
         decider=Decider(workload, policy(values)),
         table=table,
         view=table.view(workload),
         port=ports[0] if ports else _first_port(table, workload),
     )
+
+
+def _index(table: RoutingTable, policy: Policy) -> PlaceIndex:
+    """The hosts that a router with this table has."""
+    index = PlaceIndex()
+    for service in table.services:
+        index.add(service, router_place(service, policy, table.view(service.baseline)))
+    index.add_previews(table.previews, table.view(PREVIEWS))
+    return index
+
+
+def _host(values: Values) -> bytes | None:
+    return next((value for name, value in values.present(HEADER) if name.lower() in (b"host", b":authority")), None)
+
+
+def _router_faults(values: Values) -> list[str]:
+    faults = []
+    if _host(values) is None:
+        faults.append(f"{flags.WORKLOAD.flag} or {HEADER.flag} 'Host: ...' is required: whose request it is")
+    if values.all(PORT):
+        faults.append(f"{values.origin(PORT)}: needs {flags.WORKLOAD.flag}; a router tells the port from the Host")
+    return faults
 
 
 def _first_port(table: RoutingTable, workload: Workload) -> int:
@@ -118,6 +155,7 @@ def _read_table(path: str) -> RoutingTable:
 def _help_text() -> str:
     return (
         "usage: pointsman explain --table FILE --workload NS/KIND/NAME [--header 'baggage: sd-routing-key=...']...\n"
+        "       pointsman explain --table FILE --header 'Host: ...' [--header ...]...    (as a router)\n"
         "       pointsman explain --controller URL --workload ... (--controller URL --help tells more)\n"
         "\n"
         "Says where a request would go by this table, and why. Exit codes: 0 said, 2 bad arguments or table.\n"

@@ -80,6 +80,7 @@ async def _run(settings: Settings) -> int:
     from proxy.background import spawn
     from proxy.codec.fields import http2_request_kinds, http2_response_kinds, request_kinds, response_kinds
     from proxy.codec.h1.reader import HeadLimits
+    from proxy.identity import Identities
     from proxy.net.addresses import DestinationPolicy
     from proxy.net.connections import Connections
     from proxy.net.descriptors import ADMIN_SPARES, Room, Spares, descriptors
@@ -161,10 +162,12 @@ async def _run(settings: Settings) -> int:
         metrics,
     )
     reader = KeyReader(settings.keys)
+    identities = Identities(settings.identity_from)
 
     def port_of(listener: int) -> Port:
         return Port(
             places=mode.places(listener),
+            identities=identities,
             reader=reader,
             pool=pool,
             metrics=metrics,
@@ -185,12 +188,12 @@ async def _run(settings: Settings) -> int:
     admin = Admin(
         tables=tables,
         arrival=mode.arrival,
+        by_host=mode.by_host,
         exposition=Exposition(metrics, tables.metrics_state, None if feed is None else feed.state),
-        keys=settings.keys,
         reader=reader,
         why_not_ready=lambda: "draining" if stop.is_set() else feed.why_not_ready() if feed is not None else None,
         start_drain=stop.set,
-        gateway=mode.gateway,
+        previews=mode.previews,
     )
 
     announcements: list[str] = []

@@ -8,17 +8,17 @@ sidecar: requests that a browser marks as coming from elsewhere (`Origin`) are r
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from proxy.codec.events import RequestHead
 from proxy.modes import BadQuestion
 from proxy.net.http_server import Answer
-from proxy.places import Place
-from proxy.preview.gateway import Gateway
+from proxy.places import Place, PreviewPlaces
 from proxy.routing.decision import Decision
-from proxy.routing.key import KeyReader, KeySettings
+from proxy.routing.key import KeyReader
+from proxy.routing.table import Route, Service
 from proxy.tables import Holder
 from proxy.telemetry.exposition import Exposition
 
@@ -33,12 +33,12 @@ class Admin:
 
     tables: Holder
     arrival: Callable[[bytes, str | None], Place | Decision]
+    by_host: bool
     exposition: Exposition
-    keys: KeySettings
     reader: KeyReader
     why_not_ready: Callable[[], str | None]
     start_drain: Callable[[], None]
-    gateway: Gateway | None = None
+    previews: Callable[[], PreviewPlaces | None] = lambda: None
 
     def answer(self, head: RequestHead, body: bytes) -> Answer:
         """The page that a request asks for."""
@@ -81,31 +81,19 @@ class Admin:
         # Imported here: together a tenth of the start time, for a page that is asked for rarely.
         from urllib.parse import parse_qs
 
-        from proxy.routing.explain import explain, head_authority, head_fields, routing_inputs
+        from proxy.explaining import explain_at
+        from proxy.routing.explain import head_authority, head_fields
 
         options = parse_qs(query)
         fields = head_fields(body)
         if isinstance(fields, int):
             return Answer(400, f"line {fields} of the head has no colon\n".encode())
-        inputs = routing_inputs(fields, self.keys)
         host = head_authority(body)
         try:
             place = self.arrival(host, options.get("port", [None])[0])
         except BadQuestion as error:
             return Answer(400, f"{error}\n".encode())
-        preview = self.gateway.explained(host, inputs) if self.gateway is not None and host else None
-        if isinstance(place, Decision) and preview is not None:
-            place, inputs = (preview, inputs) if isinstance(preview, Decision) else preview
-        if isinstance(place, Decision):
-            return Answer(200, f"{place}\n".encode())
-        explanation = explain(
-            inputs,
-            reader=self.reader,
-            decider=place.decider,
-            table=None,
-            view=place.view,
-            port=place.number,
-        )
+        explanation = explain_at(place, fields, self.reader, host if self.by_host else None, self.previews())
         if options.get("format") == ["text"]:
             return Answer(200, explanation.to_text().encode())
         return Answer(200, json.dumps(explanation.to_dict(), indent=2).encode() + b"\n", _JSON)
@@ -118,13 +106,21 @@ def _table_pieces(tables: Holder) -> Iterator[bytes]:
     yield state[:-1].encode()
     yield b', "routes": ['
     if table is not None:
-        separator = b""
-        routes = table.routes  # one moment's, however long the reader takes
-        for start in range(0, len(routes), _ROUTES_PER_PIECE):
-            documents = (route.document() for route in routes[start : start + _ROUTES_PER_PIECE])
-            yield separator + ", ".join(map(json.dumps, documents)).encode()
-            separator = b", "
-    yield b"]}\n"
+        yield from _listed(table.routes)  # one moment's, however long the reader takes
+    yield b"]"
+    if services := tables.services():
+        yield b', "services": ['
+        yield from _listed(services)
+        yield b"]"
+    yield b"}\n"
+
+
+def _listed(entries: Sequence[Route] | Sequence[Service]) -> Iterator[bytes]:
+    separator = b""
+    for start in range(0, len(entries), _ROUTES_PER_PIECE):
+        documents = (entry.document() for entry in entries[start : start + _ROUTES_PER_PIECE])
+        yield separator + ", ".join(map(json.dumps, documents)).encode()
+        separator = b", "
 
 
 def _field(head: RequestHead, name: bytes) -> bytes:

@@ -123,6 +123,7 @@ class Settings:
     policy: Policy
     sandbox_failure_to_baseline: bool
     destination_allow: tuple[IPv4Network | IPv6Network, ...]
+    identity_from: tuple[IPv4Network | IPv6Network, ...]
     upstream_source: str | None
     appends_forwarded: bool
     baseline_version: int
@@ -158,6 +159,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         policy=policy(values),
         sandbox_failure_to_baseline=values.one(flags.ON_SANDBOX_FAILURE) == "baseline",
         destination_allow=values.present(flags.DESTINATION_ALLOW),
+        identity_from=values.present(flags.IDENTITY_FROM),
         upstream_source=values.optional(flags.UPSTREAM_SOURCE),
         appends_forwarded=values.one(flags.FORWARDED) == "append",
         baseline_version=VERSIONS[values.one(flags.BASELINE_PROTOCOL)],
@@ -279,6 +281,8 @@ def _source_faults(values: Values) -> list[str]:
 
 _SIDECAR_ONLY: Final[tuple[Option[object], ...]] = (flags.BASELINE, flags.WORKLOAD, flags.WORKLOAD_PORT)
 
+_ROUTER_ONLY: Final[tuple[Option[object], ...]] = (flags.IDENTITY_FROM,)
+
 
 def _mode_faults(values: Values) -> list[str]:
     """A sidecar has one workload, whose `--listen`, `--baseline` and `--workload-port` repeat together; of a router's
@@ -290,6 +294,11 @@ def _mode_faults(values: Values) -> list[str]:
             if values.all(option)
         ]
     faults = [
+        f"{values.origin(option)}: makes no sense in a sidecar, which asks nobody's identity"
+        for option in _ROUTER_ONLY
+        if values.all(option)
+    ]
+    faults += [
         f"{option.flag} (or {option.variable}) is required: {option.text}"
         for option in (flags.BASELINE, flags.WORKLOAD)
         if not values.all(option)

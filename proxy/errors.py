@@ -83,6 +83,14 @@ PORT_NOT_MAPPED: Final = Reason(
 UNKNOWN_HOST: Final = Reason(
     "unknown_host", Side.DOWNSTREAM, 421, "destination_not_found", "no service of the router's table has this host", 12
 )
+CALLER_NOT_ALLOWED: Final = Reason(
+    "caller_not_allowed",
+    Side.DOWNSTREAM,
+    403,
+    _DENIED,
+    "the service takes listed callers only, and this is none, or nobody knows who it is",
+    7,
+)
 UNKNOWN_PREVIEW: Final = Reason(
     "unknown_preview", Side.DOWNSTREAM, 421, "destination_not_found", "a preview domain's host that is no preview", 12
 )

@@ -34,7 +34,7 @@ from proxy.codec.events import END, NO_BODY, End, Prepared, RequestHead, Respons
 from proxy.errors import Reason, Side
 from proxy.places import Place
 from proxy.routing.baggage import joined_lines
-from proxy.routing.decision import AS_IT_CAME, HTTP2, Decision, decision_text
+from proxy.routing.decision import AS_IT_CAME, CALLER_DECISION, HTTP2, Decision, decision_text
 from proxy.routing.key import NO_READING, KeyReading
 from proxy.routing.names import Endpoint
 from proxy.sides import NO_CODE, Downstream, Port, Upstream
@@ -108,6 +108,9 @@ class Exchange:
             place = self._enter_preview()
             if place is None:
                 return
+        elif place.callers is not None and not port.identities.may_call(place.callers, head, self._downstream.peer):
+            self._refuse(CALLER_DECISION)
+            return
         self._place: Place = place
         self.decision: Decision = place.decider.decide(self._reading, place.view, place.number, head.hops)
         self.reason: Reason = self.decision.reason
@@ -135,7 +138,9 @@ class Exchange:
         """No service has this host, but it may be a preview's: then the head becomes one for its upstream, under its
         key. None: it was answered."""
         port, head = self._port, self.head
-        arrival = port.gateway.arrive(head, self._downstream.peer) if port.gateway is not None else None
+        arrival = (
+            port.gateway.arrive(head, self._downstream.peer, port.identities) if port.gateway is not None else None
+        )
         if arrival is None:
             self._refuse(port.places.why_none())
             return None

@@ -238,6 +238,16 @@ DESTINATION_ALLOW: Final = Option(
     why="a table from a file is the operator's own word, a controller's is others'",
     repeatable=True,
 )
+IDENTITY_FROM: Final = Option(
+    "identity-from",
+    "CIDR",
+    network,
+    "from where x-forwarded-client-cert is believed, e.g. 127.0.0.6/32 for an istio-proxy in the same pod; a router "
+    "needs it for services that list their callers",
+    default_text="nowhere",
+    why="anybody else could write it",
+    repeatable=True,
+)
 UPSTREAM_SOURCE: Final = Option(
     "upstream-source",
     "ADDR",
@@ -512,6 +522,7 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     SYNC_TIMEOUT,
     ADMIN,
     DESTINATION_ALLOW,
+    IDENTITY_FROM,
     UPSTREAM_SOURCE,
     FORWARDED,
     DNS_SERVER,

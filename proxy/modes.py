@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.gatekeeping import Gatekeeping
-from proxy.places import OnePlace, Place, Places, sidecar_place
+from proxy.places import OnePlace, Place, Places, PreviewPlaces, sidecar_place
 from proxy.reloading import Reloading
 from proxy.routertables import RouterTables
 from proxy.routing.decision import Decider, Decision, Policy
@@ -30,6 +30,8 @@ class BadQuestion(Exception):
 class Mode(Protocol):
     """What `__main__` and the admin pages ask of either mode."""
 
+    by_host: bool  # whether it is the host that chooses the workload
+
     @property
     def tables(self) -> Holder: ...
 
@@ -44,6 +46,9 @@ class Mode(Protocol):
     @property
     def gateway(self) -> Gateway | None:
         """For hosts of previews."""
+
+    def previews(self) -> PreviewPlaces | None:
+        """The preview hosts of the table in force."""
 
     @property
     def reloading(self) -> Reloading | None:
@@ -65,6 +70,7 @@ class Mode(Protocol):
 class SidecarMode:
     """One workload; a port of it for each listener."""
 
+    by_host = False
     gateway: Final[Gateway | None] = None
     reloading: Final[Reloading | None] = None
 
@@ -85,6 +91,9 @@ class SidecarMode:
     def baselines(self) -> Collection[Endpoint]:
         return self.own_baselines
 
+    def previews(self) -> PreviewPlaces | None:
+        return None
+
     def places(self, listener: int) -> Places:
         return self._places[listener]
 
@@ -103,6 +112,7 @@ class SidecarMode:
 class RouterMode:
     """Many workloads; all listeners are alike."""
 
+    by_host = True
     own_baselines: Final = frozenset[Endpoint]()
 
     def __init__(self, tables: RouterTables, previews: PreviewSettings, keys: KeySettings) -> None:
@@ -115,6 +125,9 @@ class RouterMode:
     @property
     def baselines(self) -> Collection[Endpoint]:
         return self.tables.upstreams
+
+    def previews(self) -> PreviewPlaces | None:
+        return self.tables.places.previews
 
     def places(self, listener: int) -> Places:
         return self.tables.places

@@ -28,7 +28,9 @@ from typing import Final
 
 from proxy.codec.edits import prepared
 from proxy.codec.events import Prepared
+from proxy.errors import UNKNOWN_PREVIEW
 from proxy.routing.authority import DEFAULT_PORT, host_name, named, split_authority
+from proxy.routing.callers import Callers
 from proxy.routing.decision import NOT_SYNCED_DECISION, UNKNOWN_HOST_DECISION, Decider, Decision, Policy
 from proxy.routing.key import KeyReading
 from proxy.routing.names import Endpoint, Workload
@@ -47,7 +49,7 @@ class Place:
     `baseline_hop` marks what a router sends to the baseline; a sidecar marks nothing there (SPEC 4).
     """
 
-    __slots__ = ("baseline", "baseline_hop", "decider", "hop", "number", "traffic", "view")
+    __slots__ = ("baseline", "baseline_hop", "callers", "decider", "hop", "number", "traffic", "view")
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Place:
         baseline_hop: Prepared | None = None,
         view: WorkloadView | None = None,
         traffic: KeyTraffic | None = None,
+        callers: Callers | None = None,
     ) -> None:
         self.number: Final = number
         self.baseline: Final = baseline
@@ -66,6 +69,7 @@ class Place:
         self.baseline_hop: Final = baseline_hop
         self.view = view
         self.traffic: Final = traffic  # where somebody asks for counts per key
+        self.callers: Final = callers  # who may call; None: anybody
 
 
 def sidecar_place(
@@ -87,6 +91,7 @@ def router_place(
         prepared(HOP, me + b";baseline"),
         view,
         traffic,
+        None if service.callers is None else Callers(service.callers),
     )
 
 
@@ -261,6 +266,7 @@ class PreviewPlaces:
         return self._places.get(upstream)
 
 
+NO_PREVIEW_DECISION: Final = Decision(UNKNOWN_PREVIEW, "none", None, None, UNKNOWN_PREVIEW.status)
 _PREVIEW_DECIDER: Final = Decider(PREVIEWS, Policy(unknown_key_rejects=True, gone_key_rejects=True), router=True)
 _NO_HOP: Final = prepared(HOP, b"")  # never added: no route leads from there
 

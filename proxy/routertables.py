@@ -50,12 +50,16 @@ class RouterTables(Holder):
         self._policy: Final = policy
         self._traffic_of: Final = traffic_of
         self._base_views: dict[Workload, WorkloadView] = {}  # without the memory
+        self._services: Sequence[Service] = ()
         self._joined_keys: dict[bytes, float] | None = None  # the memory's, that the places' views are joined with
 
     @property
     def upstreams(self) -> AbstractSet[Endpoint]:
         """Where the baselines of the services are."""
         return self.places.index.upstreams if self.places.index is not None else frozenset()
+
+    def services(self) -> Sequence[Service]:
+        return self._services
 
     def put(
         self,
@@ -75,7 +79,7 @@ class RouterTables(Holder):
             index = PlaceIndex()
             for _ in self._indexing(services, previews, views, memory, index):
                 pass
-            self._put_index(index, dict(views))
+            self._put_index(index, dict(views), services)
         else:
             self._base_views.update(views)
             is_joined = self._joined_keys is (memory.keys or None)
@@ -93,8 +97,8 @@ class RouterTables(Holder):
         self._join(self.memory, self._base_views)
         self._joined_keys = self.memory.keys or None
 
-    def _put_index(self, index: PlaceIndex, views: dict[Workload, WorkloadView]) -> None:
-        self._base_views = views
+    def _put_index(self, index: PlaceIndex, views: dict[Workload, WorkloadView], services: Sequence[Service]) -> None:
+        self._base_views, self._services = views, services
         self.places.put(index)
 
     def _indexing(
@@ -127,7 +131,7 @@ class RouterTables(Holder):
         yield
         old_table, old_views, old_index = self._table, self._base_views, self.places.index
         self._table = table
-        self._put_index(index, views)
+        self._put_index(index, views, table.services)
         self._joined_keys = memory.keys or None
         self._in_force(table, memory, endpoints, sandboxes, are_routes_same=False)
         if old_table is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.codec.events import End, RequestHead, ResponseHead
+from proxy.identity import Identities
 from proxy.places import Places
 from proxy.routing.decision import AS_IT_CAME
 from proxy.routing.key import KeyReader
@@ -97,6 +98,7 @@ class Port:
     """What all exchanges of one listener share."""
 
     places: Places
+    identities: Identities
     reader: KeyReader
     pool: UpstreamPool
     metrics: Metrics

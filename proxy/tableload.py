@@ -170,8 +170,8 @@ class _Builder:
         self._gone_keys = gone_keys
         self._gone_routes = [GoneRoute(key, self._workloads[index]) for key, index in gone_routes]
         self._services = [
-            Service(hosts, port, self._workloads[index], Endpoint(*upstream))
-            for hosts, port, index, upstream in services
+            Service(hosts, port, self._workloads[index], Endpoint(*upstream), callers)
+            for hosts, port, index, upstream, callers in services
         ]
         self._previews = [
             Preview(domain, endpoint, Endpoint(*upstream), key) for domain, endpoint, upstream, key in previews
@@ -218,7 +218,8 @@ def _frames(table: RoutingTable) -> Iterator[tuple[Any, ...]]:
     routes = [(route.routing_key, route.sandbox, index(route.baseline), _mappings(route)) for route in table.routes]
     gone_routes = [(gone.routing_key, index(gone.baseline)) for gone in table.gone_routes]
     services = [
-        (service.hosts, service.port, index(service.baseline), tuple(service.upstream)) for service in table.services
+        (service.hosts, service.port, index(service.baseline), tuple(service.upstream), service.callers)
+        for service in table.services
     ]
     previews = [
         (preview.domain, preview.endpoint, tuple(preview.upstream), preview.routing_key) for preview in table.previews

@@ -23,7 +23,7 @@ from proxy.collector import collector_paused
 from proxy.places import Place
 from proxy.routing.gone import NOTHING_GONE, GoneMemory, remember
 from proxy.routing.names import Endpoint, Workload
-from proxy.routing.table import Route, RoutingTable
+from proxy.routing.table import Route, RoutingTable, Service
 from proxy.routing.view import KnownRoute, WorkloadView
 from proxy.telemetry.exposition import TableState
 
@@ -142,6 +142,10 @@ class Holder(ABC):
     def sandboxes(self) -> AbstractSet[str]:
         """Every sandbox that the table names."""
         return self._sandboxes
+
+    def services(self) -> Sequence[Service]:
+        """A router's, by the table."""
+        return ()
 
     @property
     def is_stale(self) -> bool:

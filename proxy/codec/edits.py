@@ -58,14 +58,6 @@ def set_host(head: RequestHead, authority: bytes) -> None:
         head.lines[0] = b"%b %b HTTP/1.1" % (head.method, head.target)
 
 
-def field_values(head: RequestHead, name: bytes) -> list[bytes]:
-    """The values of all fields of this (lowercase) name, in order."""
-    if head.is_http2:
-        return [field.value for field in head.fields if field.name == name]
-    lines = [line.partition(b":") for line in head.lines[1:]]
-    return [value.strip(b" \t") for spelled, _, value in lines if spelled.lower() == name]
-
-
 def edit_fields(head: RequestHead | ResponseHead, edit: Callable[[bytes, bytes], bytes | None]) -> None:
     """Each field becomes what `edit` makes of its lowercase name and its value: another value, or None to be dropped.
     What is not changed stays byte for byte."""
@@ -91,19 +83,18 @@ def edit_fields(head: RequestHead | ResponseHead, edit: Callable[[bytes, bytes],
     head.lines = lines
 
 
+def values_of(head: RequestHead, name: bytes) -> list[bytes]:
+    """The values of all lines of the field `name` (lowercase), in order."""
+    if head.is_http2:
+        return [field.value for field in head.fields if field.name == name]
+    fields = (line.partition(b":") for line in head.lines[1:])
+    return [value.strip(b" \t") for spelled, _, value in fields if spelled.lower() == name]
+
+
 def append_forwarded(head: RequestHead, peer: bytes) -> None:
     """The caller's address at the end of `X-Forwarded-For`, and `X-Forwarded-Proto` if the head has none."""
-    values: list[bytes] = []
-    has_proto = False
-    if head.is_http2:
-        named = [(field.name, field.value) for field in head.fields]
-    else:
-        named = [(name.lower(), value) for name, _, value in (line.partition(b":") for line in head.lines[1:])]
-    for name, value in named:
-        if name == b"x-forwarded-for":
-            values.append(value.strip(b" \t"))
-        elif name == b"x-forwarded-proto":
-            has_proto = True
+    values = values_of(head, b"x-forwarded-for")
+    has_proto = bool(values_of(head, b"x-forwarded-proto"))
     value = b", ".join([*filter(None, values), peer])
     if values:
         set_one_line(head, b"x-forwarded-for", value)

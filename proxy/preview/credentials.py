@@ -18,11 +18,12 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from proxy.codec.edits import field_values
+from proxy.codec.edits import values_of
 from proxy.codec.events import RequestHead
+from proxy.identity import Peers
 from proxy.routing.baggage import OWS
 
 _COOKIE: Final = b"pointsman-preview"
@@ -68,7 +69,7 @@ class Tokens:
 class Credentials:
     """What is asked for, and whether a request has it."""
 
-    __slots__ = ("_clock", "_header", "_is_secure", "_lifetime_s", "_networks", "cookie_name", "is_required", "tokens")
+    __slots__ = ("_clock", "_header", "_is_secure", "_lifetime_s", "_peers", "cookie_name", "is_required", "tokens")
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class Credentials:
         self.tokens: Final = tokens
         self.cookie_name: Final = b"__Host-" + _COOKIE if is_secure else _COOKIE
         self._header: Final = header
-        self._networks: Final = tuple(networks)
+        self._peers: Final = Peers(networks)
         self._is_secure: Final = is_secure
         self._lifetime_s: Final = lifetime_s
         self._clock: Final = clock
@@ -99,12 +100,12 @@ class Credentials:
 
     def has_bearer(self, head: RequestHead) -> bool:
         """Whether the request proves itself by what no web page can make a browser send."""
-        return any(self._is_bearer(value) for value in field_values(head, b"authorization"))
+        return any(self._is_bearer(value) for value in values_of(head, b"authorization"))
 
     def has_ambient(self, head: RequestHead, host: bytes, peer: bytes) -> bool:
         """Whether it proves itself by what a browser, or the proxy before us, adds to every request by itself."""
         header = self._header
-        if header is not None and self._is_believed(peer) and any(field_values(head, header)):
+        if header is not None and self._peers.include(peer) and any(values_of(head, header)):
             return True
         return any(self._is_session(value, host) for value in self._cookies(head))
 
@@ -143,15 +144,6 @@ class Credentials:
         lifetime = b"%d" % int(self._lifetime_s)
         return b"%b=%b; Path=/; Max-Age=%b; HttpOnly; SameSite=Lax%b" % (self.cookie_name, value, lifetime, secure)
 
-    def _is_believed(self, peer: bytes) -> bool:
-        try:
-            address = ip_address(peer.decode("ascii").partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._networks)
-
     def _is_bearer(self, value: bytes) -> bool:
         scheme, _, token = value.partition(b" ")
         tokens = self.tokens
@@ -160,7 +152,7 @@ class Credentials:
     def _cookies(self, head: RequestHead) -> list[bytes]:
         """The values of all cookies of our name: other pages may have set some beside ours."""
         values = []
-        for line in field_values(head, b"cookie"):
+        for line in values_of(head, b"cookie"):
             for crumb in line.split(b";"):
                 name, _, value = crumb.partition(b"=")
                 if name.strip(OWS) == self.cookie_name:

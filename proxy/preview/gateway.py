@@ -6,7 +6,8 @@
    since no other rule of browsers stops a WebSocket from being read by another site's page (RFC 6455 section 10.2).
 3. There must be such an endpoint (421), and the key must be live: an unknown or a gone one is 424, whatever the policy
    for tagged requests, since a preview of the baseline would be a false green.
-4. Then its head becomes one for the endpoint's upstream under the key (`head`), which a service's place decides, or
+4. A service that lists its callers asks who this one is, as of any request.
+5. Then its head becomes one for the endpoint's upstream under the key (`head`), which a service's place decides, or
    else the preview's own: on to the upstream.
 """
 
@@ -15,16 +16,16 @@ from __future__ import annotations
 from typing import Final
 
 from proxy import errors
-from proxy.codec.edits import edit_fields, field_values
+from proxy.codec.edits import edit_fields, values_of
 from proxy.codec.events import RequestHead, ResponseHead
 from proxy.errors import Reason
-from proxy.places import Place, RouterPlaces
+from proxy.identity import Identities
+from proxy.places import NO_PREVIEW_DECISION, Place, RouterPlaces
 from proxy.preview.credentials import Credentials
-from proxy.preview.head import enter, with_member
+from proxy.preview.head import enter
 from proxy.preview.login import is_login
 from proxy.preview.pages import LoginPage, Page
-from proxy.routing.decision import Decision
-from proxy.routing.explain import RoutingInputs
+from proxy.routing.decision import CALLER_DECISION, Decision
 from proxy.routing.key import KeySettings
 from proxy.routing.previews import authority_of, bare_host
 
@@ -46,7 +47,8 @@ def _refused(reason: Reason) -> Decision:
     return Decision(reason, "none", None, None, reason.status)
 
 
-_NO_PREVIEW: Final = Arrival(None, _refused(errors.UNKNOWN_PREVIEW))
+_NO_PREVIEW: Final = Arrival(None, NO_PREVIEW_DECISION)
+_NO_CALLER: Final = Arrival(None, CALLER_DECISION)
 _OTHER_ORIGIN: Final = Arrival(None, _refused(errors.PREVIEW_ORIGIN))
 _NOT_AUTHENTICATED: Final = _refused(errors.PREVIEW_NOT_AUTHENTICATED)
 _LOGIN: Final = _refused(errors.PREVIEW_LOGIN)
@@ -65,7 +67,7 @@ class Gateway:
         self._keys: Final = keys
         self._scheme: Final = scheme.encode("ascii")
 
-    def arrive(self, head: RequestHead, peer: bytes) -> Arrival | None:
+    def arrive(self, head: RequestHead, peer: bytes, identities: Identities) -> Arrival | None:
         """What becomes of a request whose host no service has; None: it is no preview's either.
 
         Where it goes on, its head is changed.
@@ -89,6 +91,8 @@ class Gateway:
         place = previews.find(host.upstream)
         if place is None:
             return _NO_PREVIEW
+        if place.callers is not None and not identities.may_call(place.callers, head, peer):
+            return _NO_CALLER
         enter(head, host.key, authority_of(host.upstream), self._keys, self._credentials, peer, self._scheme)
         return Arrival(place, _GOES_ON)
 
@@ -101,7 +105,7 @@ class Gateway:
             return None
         if not credentials.has_ambient(head, bare_host(head.host), peer):
             return Arrival(None, _NOT_AUTHENTICATED, Page(credentials))
-        if head.upgrade and not all(self._is_relative(head.host, each) for each in field_values(head, b"origin")):
+        if head.upgrade and not all(self._is_relative(head.host, each) for each in values_of(head, b"origin")):
             return _OTHER_ORIGIN
         return None
 
@@ -117,24 +121,6 @@ class Gateway:
         if previews is None or found is None or found.upstream is None or previews.why_dead(found.key) is not None:
             return None
         return previews.find(found.upstream)
-
-    def explained(self, host: bytes, inputs: RoutingInputs) -> tuple[Place, RoutingInputs] | Decision | None:
-        """For explain: where a request for this host arrives and what is read of it then, whoever sends it."""
-        previews = self._places.previews
-        found = previews.hosts.find(host) if previews is not None else None
-        if previews is None or found is None:
-            return None
-        if not found.key or found.upstream is None:
-            return _NO_PREVIEW.decision
-        place = previews.find(found.upstream)
-        if place is None:
-            return _NO_PREVIEW.decision
-        names = self._keys.names
-        member = names[0] + b"=" + found.key
-        baggage = with_member(inputs.baggage, names, member, is_first=False)
-        tracestate = with_member(inputs.tracestate, names, member, is_first=True)
-        read = RoutingInputs(tuple(filter(None, baggage)), tuple(filter(None, tracestate)), (), inputs.hops)
-        return previews.why_dead(found.key) or (place, read)
 
     def clean(self, head: ResponseHead) -> None:
         """A preview's answer, whose cookies are its own host's alone."""

@@ -17,7 +17,7 @@ from base64 import b64encode
 from hashlib import sha256
 from typing import Final
 
-from proxy.codec.edits import field_values
+from proxy.codec.edits import values_of
 from proxy.codec.events import RequestHead
 
 PATH: Final = b"/.well-known/pointsman/preview"
@@ -50,7 +50,7 @@ def is_login(target: bytes) -> bool:
 
 def wants_page(head: RequestHead) -> bool:
     """Whether a browser shows the answer to somebody: a page is asked for, and not by a script's upgrade."""
-    return not head.upgrade and any(b"text/html" in value.lower() for value in field_values(head, b"accept"))
+    return not head.upgrade and any(b"text/html" in value.lower() for value in values_of(head, b"accept"))
 
 
 def page(to: str, *, has_failed: bool = False) -> bytes:
@@ -78,17 +78,17 @@ def is_from_here(head: RequestHead, scheme: bytes, host: bytes) -> bool:
     Spec: Fetch Metadata (`Sec-Fetch-Site`, which no page can set), else RFC 6454's Origin, which every browser sends
     with a post from another page.
     """
-    sites = field_values(head, b"sec-fetch-site")
+    sites = values_of(head, b"sec-fetch-site")
     if sites:
         return all(site in (b"same-origin", b"none") for site in sites)
-    return all(origin.lower() == scheme + b"://" + host.lower() for origin in field_values(head, b"origin"))
+    return all(origin.lower() == scheme + b"://" + host.lower() for origin in values_of(head, b"origin"))
 
 
 def read_form(head: RequestHead, body: bytes) -> tuple[bytes, str] | None:
     """The posted token, and where to go; None if it is no such form."""
     from urllib.parse import parse_qsl  # late: few log in
 
-    kinds = field_values(head, b"content-type")
+    kinds = values_of(head, b"content-type")
     if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != _FORM_TYPE:
         return None
     try:

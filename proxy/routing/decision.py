@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.errors import (
     AMBIGUOUS_KEY,
+    CALLER_NOT_ALLOWED,
     GONE_KEY,
     GONE_ROUTE,
     INVALID_KEY,
@@ -212,6 +213,7 @@ def _refusal(reason: Reason, status: int) -> Decision:
 _LOOP: Final = _refusal(LOOP, LOOP.status)
 NOT_SYNCED_DECISION: Final = _refusal(NOT_SYNCED, NOT_SYNCED.status)
 UNKNOWN_HOST_DECISION: Final = _refusal(UNKNOWN_HOST, UNKNOWN_HOST.status)
+CALLER_DECISION: Final = _refusal(CALLER_NOT_ALLOWED, CALLER_NOT_ALLOWED.status)
 _NO_KEY: Final = _to_baseline(NO_KEY)
 _INVALID_KEY: Final = _to_baseline(INVALID_KEY)
 _GONE_ROUTE: Final = _to_baseline(GONE_ROUTE)

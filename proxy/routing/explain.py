@@ -55,12 +55,11 @@ def head_fields(head: bytes) -> list[tuple[bytes, bytes]] | int:
 
 def head_authority(head: bytes) -> bytes:
     """The Host or `:authority` of a head; empty if it names none."""
-    for line in head.replace(b"\r\n", b"\n").lstrip(b"\n").split(b"\n"):
-        if not line:
-            break
-        name, _, value = line.removeprefix(b":").partition(b":")
-        if name.lower() in (b"host", b"authority"):
-            return value.strip(b" \t")
+    lines = head.replace(b"\r\n", b"\n").lstrip(b"\n").partition(b"\n\n")[0].split(b"\n")
+    for name in (b":authority:", b"host:"):
+        for line in lines:
+            if line[: len(name)].lower() == name:
+                return line[len(name) :].strip(b" \t")
     return b""
 
 
@@ -117,6 +116,7 @@ class Explanation:
     status: int
     grpc_status: int | None  # in place of `status`, if the request is a gRPC call
     steps: tuple[str, ...]
+    host: str | None = None  # by which a router chose the workload; None: a sidecar, which has one
 
     def to_dict(self) -> dict[str, object]:
         """As JSON-ready values."""
@@ -128,7 +128,8 @@ class Explanation:
             outcome = f"answered with {self.status}"
         else:
             outcome = f"forwarded to {self.goes_to}" + (f" {self.sandbox}" if self.sandbox else "")
-        lines = [f"{self.workload} port {self.port}: {outcome} ({self.reason}: {self.reason_text})"]
+        where = f"{self.workload} port {self.port}" if self.workload else f"host {self.host or 'none'}"
+        lines = [f"{where}: {outcome} ({self.reason}: {self.reason_text})"]
         lines += [f"  {number}. {step}" for number, step in enumerate(self.steps, 1)]
         if self.members:
             lines.append("members:")
@@ -139,26 +140,43 @@ class Explanation:
         return "\n".join(lines) + "\n"
 
 
+class Arrival(NamedTuple):
+    """How a router came to the workload: by which host, in which steps; and if it did not get that far, the refusal."""
+
+    host: bytes
+    steps: tuple[str, ...]
+    refusal: Decision | None = None
+
+
 def explain(
     inputs: RoutingInputs,
     reader: KeyReader,
-    decider: Decider,
+    decider: Decider | None,
     table: RoutingTable | None,
     port: int,
     view: WorkloadView | None = None,
+    arrival: Arrival | None = None,
 ) -> Explanation:
     """The explanation of a request with these inputs at the workload's `port`.
 
     `view` is the one that requests are decided with; left out, it is the table's, without the proxy's own memory.
+    Without a `decider` nobody's request is explained, by the `arrival`'s refusal.
     """
-    if view is None and table is not None:
+    if view is None and table is not None and decider is not None:
         view = table.view(decider.workload)
     reading = reader.read(inputs.baggage, inputs.tracestate, inputs.key_fields)
-    decision = decider.decide(reading, view, port, inputs.hops)
     known = _known(reading, view, port)
+    if arrival is not None and arrival.refusal is not None:
+        decision = arrival.refusal
+        steps = [*arrival.steps, f"decision: {_outcome(decision)}"]
+    else:
+        assert decider is not None
+        decision = decider.decide(reading, view, port, inputs.hops)
+        steps = [*(arrival.steps if arrival is not None else ())]
+        steps += _steps(inputs, reading, decider.workload, view, known, decision)
     mapping = decision.mapping
     return Explanation(
-        workload=str(decider.workload),
+        workload=str(decider.workload) if decider is not None else "",
         port=port,
         table_version=view.version if view is not None else None,
         members=tuple(_member_lines(inputs, reading, reader.settings)),
@@ -180,7 +198,8 @@ def explain(
         note=None if decision.note is None else decision.note.name,
         status=decision.status,
         grpc_status=decision.reason.grpc_status if decision.status else None,
-        steps=tuple(_steps(inputs, reading, decider.workload, view, known, decision)),
+        steps=tuple(steps),
+        host=None if arrival is None else _shown(arrival.host),
     )
 
 

@@ -88,14 +88,18 @@ class Service:
     port: int
     baseline: Workload
     upstream: Endpoint
+    callers: tuple[str, ...] | None = None  # who may call (`callers`); None: anybody
 
     def document(self) -> dict[str, object]:
-        return {
+        document: dict[str, object] = {
             "hosts": list(self.hosts),
             "port": self.port,
             "baseline": self.baseline.document(),
             "upstream": self.upstream.document(),
         }
+        if self.callers is not None:
+            document["callers"] = list(self.callers)
+        return document
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from proxy.routing.authority import host_name
+from proxy.routing.callers import CALLER_RULE, is_caller
 from proxy.routing.digest import DIGEST_RULE, SALT_RULE, digests, is_digest, is_salt
 from proxy.routing.faults import TableError, excerpt
 from proxy.routing.names import (
@@ -56,7 +58,7 @@ _GONE_ROUTE: Final = _fields("routingKey baseline")
 _WORKLOAD: Final = _fields("kind namespace name")
 _ENDPOINT: Final = _fields("host port")
 _KEY_DIGEST: Final = _fields("salt")
-_SERVICE: Final = _fields("hosts port baseline upstream")
+_SERVICE: Final = _fields("hosts port baseline upstream", "callers")
 _PREVIEW: Final = _fields("domain endpoint upstream", "routingKey")
 
 
@@ -319,9 +321,13 @@ class _Reader:
         port = self._port(fields.get("port", _MISSING), f"{path}.port")
         baseline = self._workload(fields.get("baseline", _MISSING), f"{path}.baseline")
         upstream = self._endpoint(fields.get("upstream", _MISSING), f"{path}.upstream")
+        callers = None
+        if "callers" in fields:
+            callers = self._list(fields["callers"], f"{path}.callers", self._caller)
         if port is None or baseline is None or upstream is None:
             return None
-        return Service(tuple(host for host in hosts if host), port, baseline, upstream)
+        named = None if callers is None else tuple(caller for caller in callers if caller)
+        return Service(tuple(host for host in hosts if host), port, baseline, upstream, named)
 
     def _preview(self, value: object, path: str) -> Preview | None:
         fields = self._object(value, path, _PREVIEW)
@@ -393,12 +399,12 @@ class _Reader:
 
     def _unique_services(self, services: Sequence[Service | None]) -> None:
         """One host may have several entries if their `upstream.port` tells them apart (SPEC 4, router)."""
-        places: dict[tuple[str, int], str] = {}
+        places: dict[tuple[bytes, int], str] = {}
         for index, service in enumerate(services):
             for position, host in enumerate(service.hosts if service is not None else ()):
                 assert service is not None
                 path = f"services[{index}].hosts[{position}]"
-                first = places.setdefault((host.lower().rstrip("."), service.upstream.port), path)
+                first = places.setdefault((host_name(host.encode()), service.upstream.port), path)
                 if first != path:
                     self.faults.append(
                         f"{path}: {excerpt(host)} with upstream port {service.upstream.port} is listed already: {first}"
@@ -463,6 +469,9 @@ class _Reader:
 
     def _host(self, value: object, path: str) -> str | None:
         return self._text(value, path, is_host, HOST_RULE)
+
+    def _caller(self, value: object, path: str) -> str | None:
+        return self._text(value, path, is_caller, CALLER_RULE)
 
     def _version(self, value: object) -> str | None:
         return self._text(value, "version", _is_version, "1-253 printable characters")

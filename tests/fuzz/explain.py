@@ -52,9 +52,9 @@ _TABLES.swap(route_table(SANDBOX))
 _ADMIN = Admin(
     tables=_TABLES,
     exposition=Exposition(Metrics(), _TABLES.metrics_state),
-    keys=_KEYS,
     reader=_READER,
     arrival=_MODE.arrival,
+    by_host=_MODE.by_host,
     why_not_ready=lambda: None,
     start_drain=lambda: None,
 )

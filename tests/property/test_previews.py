@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy import errors
-from proxy.codec.edits import field_values
+from proxy.codec.edits import values_of
 from proxy.codec.events import RequestHead
 from proxy.codec.fields import request_kinds
 from proxy.codec.h1.reader import HeadLimits
@@ -67,7 +67,7 @@ def others(head: RequestHead, keys: KeySettings) -> list[tuple[bytes, list[bytes
     """The members of all other names, as they stand, header by header; the others may be laxer in what they take."""
     found = []
     for name, members in ((b"baggage", baggage.members), (b"tracestate", tracestate.members)):
-        raws = [member.raw for member in members(field_values(head, name))]
+        raws = [member.raw for member in members(values_of(head, name))]
         kept = [raw for raw in raws if raw.partition(b"=")[0].partition(b";")[0].strip(OWS) not in keys.names]
         found.append((name, kept))
     return found
@@ -79,22 +79,22 @@ def test_the_key_is_the_previews_and_others_stay(
     fields: list[tuple[bytes, bytes]], is_http2: bool, keys: KeySettings
 ) -> None:
     head = http2(fields, keys) if is_http2 else http1(fields, keys)
-    untouched = field_values(head, b"x-other"), field_values(head, b"cookie")
+    untouched = values_of(head, b"x-other"), values_of(head, b"cookie")
     before = others(head, keys)
     enter(head, b"preview-key", b"web:8080", keys, CREDENTIALS, b"192.0.2.1", b"https")
     assert others(head, keys) == before
-    assert (field_values(head, b"x-other"), field_values(head, b"cookie")) == untouched
+    assert (values_of(head, b"x-other"), values_of(head, b"cookie")) == untouched
 
     # as the next reader finds it, by either header alone
-    lines, states = field_values(head, b"baggage"), field_values(head, b"tracestate")
+    lines, states = values_of(head, b"baggage"), values_of(head, b"tracestate")
     for reading in (KeyReader(keys).read(lines, states), KeyReader(keys).read(lines, [])):
         assert (reading.key, reading.ambiguous, reading.header) == (b"preview-key", False, "baggage")
     reading = KeyReader(keys).read([], states)
     assert (reading.key, reading.ambiguous) == (b"preview-key", False)
     assert (head.baggage, head.tracestate, list(head.key_fields)) == (lines, states, [])
-    assert field_values(head, b"x-forwarded-for") == [b"192.0.2.1"]
+    assert values_of(head, b"x-forwarded-for") == [b"192.0.2.1"]
     if b"x-key" in keys.headers:
-        assert field_values(head, b"x-key") == []
+        assert values_of(head, b"x-key") == []
 
 
 HOST_PIECES = ["web", "api", "xn", "--", "-", ".", "k", "preview.example", ":", "80", "K", "_", "%2e", "a" * 30]

@@ -17,6 +17,7 @@ from proxy.codec.h1.request import RequestReader
 from proxy.codec.translate import trailer_lines
 from proxy.errors import Reason
 from proxy.exchange import Exchange
+from proxy.identity import Identities
 from proxy.places import OnePlace, Place, sidecar_place
 from proxy.routing.decision import AS_IT_CAME, Decider, Policy
 from proxy.routing.key import KeyReader, KeySettings
@@ -259,6 +260,7 @@ class Script:
             self.place = sidecar(self.table, self.policy)
         self.port = Port(
             places=OnePlace(self.place),
+            identities=Identities(),
             reader=KeyReader(KeySettings()),
             pool=self.pool,
             metrics=self.metrics,

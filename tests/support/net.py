@@ -15,6 +15,7 @@ from proxy.codec.fields import http2_request_kinds, http2_response_kinds, reques
 from proxy.codec.h1.reader import HeadLimits
 from proxy.config import Timeouts
 from proxy.exchange import Exchange
+from proxy.identity import Identities
 from proxy.net.connections import Connections
 from proxy.net.downstream import H1Downstream
 from proxy.net.pool import Network, Pool
@@ -153,6 +154,7 @@ class DownstreamScript:
         )
         self.port = Port(
             places=OnePlace(sidecar(route_table(SANDBOX))),
+            identities=Identities(),
             reader=KeyReader(KeySettings()),
             pool=self.pool,
             metrics=self.metrics,

@@ -28,9 +28,9 @@ def admin() -> Admin:
     return Admin(
         tables=tables,
         exposition=Exposition(Metrics(), tables.metrics_state),
-        keys=keys,
         reader=KeyReader(keys),
         arrival=mode.arrival,
+        by_host=mode.by_host,
         why_not_ready=lambda: None,
         start_drain=lambda: None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.codec.edits import append_forwarded, edit_fields, field_values, prepared, set_host, set_one_line
+from proxy.codec.edits import append_forwarded, edit_fields, prepared, set_host, set_one_line, values_of
 from proxy.codec.events import RequestHead, ResponseHead
 from tests.support.exchange import request_head, response_head
 from tests.support.h2script import block, http2_head, http2_response, request_pairs
@@ -129,7 +129,7 @@ def test_fields_are_read_and_edited_alike_in_both_forms() -> None:
 
     fields = (("a", "1"), ("b", "2"), ("c", "3"), ("b", "4"))
     one, two = request_head(*[f"{name.upper()}:  {value} " for name, value in fields]), http2_head(*fields)
-    assert field_values(one, b"b") == field_values(two, b"b") == [b"2", b"4"]
+    assert values_of(one, b"b") == values_of(two, b"b") == [b"2", b"4"]
     edit_fields(one, edit)
     edit_fields(two, edit)
     assert one.lines[2:] == [b"B: 2!", b"C:  3 ", b"B: 4!"]
