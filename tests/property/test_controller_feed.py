@@ -21,18 +21,20 @@ from controller.feed.hub import Hub
 from controller.feed.subscription import Subscription
 from controller.journal import Journal
 from controller.memory import KeyMemory
-from controller.objects import Object, Ref
+from controller.objects import Object, PreviewEndpoint, Ref
+from controller.routers import ForRouters
 from proxy.feed.messages import Ack, Change, Current, Hello, Nack, Resync, Snapshot
 from proxy.feed.receiver import Receiver
 from proxy.feed.wire import encode, read_from_controller, read_from_proxy
+from proxy.routertables import RouterTables
 from proxy.routing.decision import Decider, Policy
 from proxy.routing.key import KeyReader, KeySettings
-from proxy.routing.names import Workload
-from proxy.routing.view import WorkloadView
-from proxy.tables import TableHolder
+from proxy.routing.names import Endpoint, Workload
+from proxy.routing.table import Preview, Service
+from proxy.tables import Holder, TableHolder
 from tests.support.objects import NOON, local, sandbox, workload
 
-SETTINGS = Settings(AllowList(["127.0.0.0/8"]))
+SETTINGS = Settings(AllowList(["127.0.0.0/8"]), "p.example")
 KEYS = ("k", "l", "m", "n", "last", "never-heard-of")
 READINGS = {
     (key, strict): KeyReader(KeySettings()).read((f"sd-routing-key={key}{strict}".encode(),), (), ())
@@ -41,7 +43,11 @@ READINGS = {
 }
 PORTS = (8081, 1)
 T = TypeVar("T")
-PEERS = (("a", "1"), ("a", "2"), ("b", "1"))  # workload and id: the same id in two of them
+# Workload and id: the same id in two of them. Routers have no workload.
+PEERS = (("a", "1"), ("a", "2"), ("b", "1"), (None, "1"), (None, "2"))
+SERVICES = [Service((name,), 8081, workload(name), Endpoint(name, port)) for name in "abc" for port in (80, 81)]
+HOSTS = [f"{name}{port}".encode() for name in "abcd" for port in ("", ":81")]
+PREVIEWS = [Preview("p.example", name, Endpoint(name, port)) for name in ("web", "api") for port in (80, 81)]
 
 
 # --- one proxy -------------------------------------------------------------------------------------------------------
@@ -51,7 +57,7 @@ PEERS = (("a", "1"), ("a", "2"), ("b", "1"))  # workload and id: the same id in 
 class Peer:
     """The proxy's side, with what is on the way in both directions."""
 
-    workload: Workload
+    workload: Workload | None
     id: str
     clock: Callable[[], float]
     boot: int = 0
@@ -62,8 +68,13 @@ class Peer:
     open_nonces: list[str] = field(default_factory=list)  # of messages that were not answered
 
     def __post_init__(self) -> None:
-        self.tables = TableHolder(self.workload, "controller", self.clock)
-        self.receiver = Receiver(self.tables, PORTS)
+        self.tables: Holder
+        if self.workload is not None:
+            self.tables = TableHolder(self.workload, "controller", self.clock)
+            self.receiver = Receiver(self.tables, PORTS)
+        else:
+            self.tables = RouterTables(Policy(), "controller", self.clock)
+            self.receiver = Receiver(self.tables, ())
 
     def hello(self) -> Hello:
         """As `proxy.feed.source` says it."""
@@ -71,8 +82,8 @@ class Peer:
         return Hello(
             self.id,
             f"boot-{self.boot}",
-            str(self.workload),
-            PORTS,
+            str(self.workload) if self.workload is not None else None,
+            PORTS if self.workload is not None else (),
             position=receiver.position,
             version=receiver.version if receiver.is_whole else None,
             salt=receiver.salt if receiver.is_whole else None,
@@ -111,33 +122,51 @@ class Peer:
         self.spoilt = ""
         return json.dumps(message)
 
-    def decisions(self, view: WorkloadView | None) -> dict[tuple[str, str, int], str]:
-        decider = Decider(self.workload, Policy())
-        found = {}
-        for (key, strict), reading in READINGS.items():
-            for port in PORTS:
-                decision = decider.decide(reading, view, port)
-                found[key, strict, port] = f"{decision} {decision.mapping}"
+    def decisions(self, tables: Holder) -> dict[tuple[object, ...], str]:
+        """What requests get; of a router at each of its hosts."""
+        found: dict[tuple[object, ...], str] = {}
+        if isinstance(tables, TableHolder):
+            decider = Decider(tables.workload, Policy())
+            for (key, strict), reading in READINGS.items():
+                for port in PORTS:
+                    decision = decider.decide(reading, tables.view, port)
+                    found[key, tables.workload, strict, port] = f"{decision} {decision.mapping}"
+            return found
+        assert isinstance(tables, RouterTables)
+        for host in HOSTS:
+            place = tables.places.find(host)
+            if place is None:
+                found[None, None, host] = str(tables.places.why_none())
+                continue
+            where = workload(host[:1].decode())
+            for (key, strict), reading in READINGS.items():
+                decision = place.decider.decide(reading, place.view, place.number)
+                found[key, where, host, strict] = f"{decision} {decision.mapping} {place.baseline}"
         return found
 
-    def has(self, compilation: Compilation, *, but: set[str] = frozenset()) -> None:  # type: ignore[assignment]
-        """Fails if it has anything else than its part of the table; `but`: keys whose routes it refused."""
+    def has(self, compilation: Compilation, *, but: set[tuple[str, Workload | None]] = frozenset()) -> None:  # type: ignore[assignment]
+        """Fails if it has anything else than its part of the table; `but`: key and workload of what it refused."""
         current = self.receiver.slice
         assert current is not None
-        routes = {route.routing_key: route for route in compilation.table.routes if route.baseline == self.workload}
-        own = {key.decode(): known.route for key, known in current.of(self.workload).known.items()}
-        assert {key: route for key, route in own.items() if key not in but} == {
-            key: route for key, route in routes.items() if key not in but
+        mine = [route for route in compilation.table.routes if self.workload is None or route.baseline == self.workload]
+        for routes, others in ((current.routes, mine), (mine, current.routes)):
+            assert {route for route in routes if (route.routing_key, route.baseline) not in but} <= set(others)
+        if self.workload is None:
+            assert current.services == compilation.for_routers.services
+            assert set(current.previews.values()) == set(compilation.table.previews)
+            assert len(current.previews) == len(compilation.table.previews)
+        assert current.endpoints == {
+            endpoint for route in current.routes for each in route.mappings for endpoint in each.destinations
         }
-        whole = TableHolder(self.workload, "whole")
+        whole: Holder
+        whole = TableHolder(self.workload, "w") if self.workload is not None else RouterTables(Policy(), "w")
         whole.swap(compilation.table)
-        expected = self.decisions(whole.view)
-        for way, decision in self.decisions(current.view(self.workload)).items():
-            assert way[0] in but or decision == expected[way], way
-        # What it remembers itself only ever says "gone" for a little longer.
-        for way, decision in self.decisions(self.tables.view).items():
+        expected, got = self.decisions(whole), self.decisions(self.tables)
+        assert expected.keys() == got.keys()
+        for way, decision in got.items():
+            # What it remembers itself only ever says "gone" for a little longer.
             remembered = "gone_key" in decision or "gone_route" in decision
-            assert way[0] in but or decision == expected[way] or remembered, way
+            assert way[:2] in but or decision == expected[way] or remembered, (way, decision, expected[way])
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------
@@ -153,9 +182,10 @@ class World:
         self.memory: dict[str, KeyMemory] = {}
         self.compilation: Compilation | None = None
         self.journals = self.settled = 0
-        self.checked: dict[Peer, WorkloadView | None] = {}  # what they had when they were found right
+        self.for_routers = ForRouters()
+        self.checked: dict[Peer, int | None] = {}  # the position that they had when they were found right
         self.peers = [
-            Peer(workload(name), id_, lambda: self.now.timestamp(), boot=number)
+            Peer(workload(name) if name is not None else None, id_, lambda: self.now.timestamp(), boot=number)
             for number, (name, id_) in enumerate(PEERS)
         ]
         self.open()
@@ -164,6 +194,7 @@ class World:
         self.journal = Journal(str(self.folder / f"feed-{self.journals}"))
         self.hub = Hub(self.journal, lambda: self.now)
         self.compiler = Compiler(SETTINGS, self.memory)
+        self.compiler.set_for_routers(self.for_routers)
         for object_ in self.objects.values():
             self.compiler.put(object_)
         self.compilation = None
@@ -185,7 +216,7 @@ class World:
         self.memory = {key: record for key, record in changed.items() if record is not None}
         self.compilation = found
         self.checked.clear()
-        if is_first or found.keys:
+        if is_first or found.is_news:
             before = self.hub.position if self.hub.is_filled else 0
             self.hub.apply(found)
             assert self.hub.position > before
@@ -195,6 +226,10 @@ class World:
     def put(self, object_: Object) -> None:
         self.objects[object_.ref] = object_
         self.compiler.put(object_)
+
+    def set_hosts(self, services: tuple[Service, ...], previews: tuple[Preview, ...]) -> None:
+        self.for_routers = ForRouters(services, previews)
+        self.compiler.set_for_routers(self.for_routers)
 
     def delete(self, ref: Ref) -> None:
         self.objects.pop(ref, None)
@@ -261,9 +296,9 @@ class World:
             said = peer.subscription
             if said is None or self.compilation is None or not said.knows(self.hub.position):
                 continue
-            if self.checked.get(peer) is not peer.tables.view:
-                peer.has(self.compilation, but={key for key, _ in said.refused_routes})
-                self.checked[peer] = peer.tables.view
+            if self.checked.get(peer) != peer.receiver.position:
+                peer.has(self.compilation, but=set(said.refused_routes))
+                self.checked[peer] = peer.receiver.position
 
     def settle(self) -> None:
         """Everything arrives, and nobody refuses anything any more."""
@@ -296,7 +331,12 @@ class World:
 
 # Each so often. Most of it is tables that change while connections come and go.
 _WHAT = (
-    ["change"] * 8 + ["time"] * 2 + ["both"] * 4 + ["all", "read", "hear"] + ["dial"] * 3 + ["cut", "spoil", "restart"]
+    ["change"] * 8
+    + ["hosts", "time", "time"]
+    + ["both"] * 4
+    + ["all", "read", "hear"]
+    + ["dial"] * 3
+    + ["cut", "spoil", "restart"]
 )
 _EVENTS = st.tuples(st.sampled_from(_WHAT), st.integers(0, 9999))
 
@@ -318,11 +358,17 @@ def happens(world: World, what: str, choices: Choices) -> None:
         if choices.one_of("put", "put", "delete") == "put":
             key, port = choices.one_of("k", "l", "m", "n"), choices.one_of(9081, 9082)
             changes = choices.one_of(("a",), ("b",), ("a", "b"), ("c",))
-            world.put(sandbox(name, *(local(each, target_port=port) for each in changes), key=key))
+            endpoints = choices.one_of((), (PreviewEndpoint("web", "f"),), (PreviewEndpoint("api", f"f:{port}"),))
+            forked = (local(each, target_port=port) for each in changes)
+            world.put(sandbox(name, *forked, key=key, endpoints=endpoints))
         else:
             world.delete(Ref("Sandbox", "hotrod", name))
         if choices.one_of(True, True, False):
             world.compile()
+    elif what == "hosts":
+        chosen = [each for each in SERVICES if choices.one_of(True, False)]
+        world.set_hosts(tuple(chosen), tuple(each for each in PREVIEWS[::2] if choices.one_of(True, False)))
+        world.compile()
     elif what == "time":
         world.now += timedelta(minutes=choices.one_of(1, 30, 61))
         for each in world.peers:
