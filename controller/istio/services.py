@@ -19,6 +19,7 @@ from typing import Final
 from controller.errors import ObjectError
 from controller.istio.names import CLUSTER_DOMAIN, OPT_OUT, service_host
 from controller.istio.reading import ManifestReader
+from controller.reader import MISSING
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Service
 
@@ -81,15 +82,17 @@ class _Reader(ManifestReader):
         return self.word(metadata.get("namespace"), "metadata.namespace", namespace), name, metadata
 
     def service_port(self, value: Mapping[str, object], path: str) -> ServicePort | None:
-        number = self.port(value.get("port"), f"{path}.port")
-        target = value.get("targetPort")
-        if isinstance(target, str) and target and not target.isdigit():
-            named: int | str | None = target
-        else:
-            named = self.port(int(target) if isinstance(target, str) and target.isdigit() else target or number, path)
-        if number is None or named is None or not _is_http(value):
+        number = self.port(value.get("port", MISSING), f"{path}.port")
+        if number is None:
+            if "port" not in value:
+                self.fault(f"{path}.port", "missing")
             return None
-        return ServicePort(number, named)
+        said = value.get("targetPort")
+        if isinstance(said, str) and said:
+            target: int | str | None = int(said) if said.isascii() and said.isdecimal() else said
+        else:
+            target = self.port(said or number, f"{path}.targetPort")
+        return ServicePort(number, target) if target is not None and _is_http(value) else None
 
 
 def _is_http(port: Mapping[str, object]) -> bool:

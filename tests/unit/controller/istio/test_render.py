@@ -108,6 +108,19 @@ class TestDelegate:
         assert reasons(rendered) == ["MatchConflict"]
         assert len(routes(rendered)) == 1
 
+    def test_a_copy_that_is_torn_ends_it_too(self) -> None:
+        """What the copy leaves out, a later copy would take, and it is the owner's next route's."""
+        torn = http(match=[{"headers": {"baggage": {"exact": "x"}}}, {"port": 1}])
+        rendered = render(mesh(virtual_service(DELEGATE, torn, http())), [route()])
+        assert set(reasons(rendered)) == {"MatchConflict"}
+        (found,) = routes(rendered)
+        assert [block.get("port") for block in found["match"]] == [None, 1, 1]  # x in baggage, the key in tracestate
+
+    def test_the_owner_may_name_the_route_like_ours(self) -> None:
+        owner = virtual_service({**DELEGATE, "name": "pointsman-location"}, http())
+        rendered = render(mesh(owner), [route()])
+        assert [change.name for change in rendered.changes] == ["pointsman-location"]
+
     def test_owners_delegates_are_repeated_in_their_place(self) -> None:
         inner = virtual_service(
             http(match=[{"uri": {"prefix": "/a/b"}}], name="in"),
@@ -150,6 +163,10 @@ class TestDelegate:
         made = render(mesh(owner), [route()]).changes[0].after
         rendered = render(mesh(owner, read_virtual_service(dict(made or {}))), [])
         assert [(change.name, change.after) for change in rendered.changes] == [("pointsman-location", None)]
+
+    def test_a_label_alone_makes_no_object_ours(self) -> None:
+        owner = virtual_service(http(to("x")), labels={"app.kubernetes.io/managed-by": "pointsman"})
+        assert render(mesh(owner), []).changes == ()
 
 
 class TestPatch:
