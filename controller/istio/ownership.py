@@ -53,7 +53,7 @@ def delegated(routes: Sequence[Route], copies: Copies) -> Delegated:
             else:
                 blocks.extend(under.blocks)
         if blocks:
-            found.append(repeated(route, route_name(identity, "repeated", identity), blocks))
+            found.append(repeated(route, route_name(f"owner-{identity}", "repeated", identity), blocks))
     return Delegated(found, lost)
 
 

@@ -12,9 +12,11 @@ from controller.istio.mesh import Mesh
 from controller.istio.names import is_our_route
 from controller.istio.render import Options, Rendered, removed, render
 from controller.istio.virtualservices import VirtualService, read_virtual_service
+from proxy.routing.key import KeyReader, KeySettings
 from proxy.routing.names import Endpoint
 from proxy.routing.table import Mapping, Route
 from tests.support.mesh import document, entry, workload
+from tests.support.vsmodel import Request, route_of
 
 QUICK = settings(max_examples=150, deadline=None)
 
@@ -208,6 +210,181 @@ def _is_there(destination: dict[str, Any]) -> bool:
     host = destination["destination"]["host"].partition(".")[0]
     port = destination["destination"].get("port", {"number": 80})["number"]
     return port == 80 or host == "location"
+
+
+# --- where requests go -----------------------------------------------------------------------------------------------
+
+PLAIN_BLOCKS = st.fixed_dictionaries(
+    {},
+    optional={
+        "uri": STRINGS,
+        "method": st.just({"exact": "GET"}),
+        "headers": st.just({"x": {"exact": "1"}}),
+        "withoutHeaders": st.just({"x": {"exact": "1"}}),
+        "port": st.sampled_from([80, 90]),
+    },
+)
+MATCH = {"match": st.lists(PLAIN_BLOCKS, max_size=2), "timeout": st.sampled_from(["1s", "2s"])}
+PLAIN_ROUTES = st.one_of(
+    st.fixed_dictionaries({"route": st.lists(DESTINATIONS, min_size=1, max_size=1)}, optional=MATCH),
+    st.fixed_dictionaries({"route": st.lists(DESTINATIONS, min_size=1, max_size=2)}, optional=MATCH),
+    st.fixed_dictionaries({"redirect": st.just({"uri": "/"})}, optional={"match": MATCH["match"]}),
+)
+INNER = {"delegate": {"name": "inner"}}
+REQUESTS = st.builds(
+    Request,
+    st.sampled_from(["/", "/a", "/a/1", "/b", "/c1"]),
+    st.sampled_from(["GET", "POST"]),
+    st.sampled_from([80, 90]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "x": st.sampled_from(["1", "2"]),
+            "baggage": st.sampled_from(
+                ["sd-routing-key=k1", "a=b,sd-routing-key=k2", "sd-sandbox=k3", "sd-routing-key=none", "a=b"]
+            ),
+            "tracestate": st.sampled_from(["sd-routing-key=k1", "sd-sandbox=k2"]),
+        },
+    ),
+)
+READER = KeyReader(KeySettings())
+PORTS = {"location": {80: 8081, 90: 8090}, "driver": {80: 8081}, "customer": {80: 8081}}
+
+
+def key_of(request: Request) -> str | None:
+    """As the proxy reads it."""
+    lines = ([request.headers[name].encode()] if name in request.headers else [] for name in ("baggage", "tracestate"))
+    key = READER.read(*lines).key
+    return key.decode() if key is not None else None
+
+
+def goes_to(route: Any, request: Request, routes: list[Route]) -> tuple[object, ...]:
+    """Where the owner's route and the key should lead: a set of hosts or 503, and the owner's timeout."""
+    entries = route.get("route", [])
+    if len(entries) > 1:
+        entries = [each for each in entries if each.get("weight")]
+    found: set[object] = set()
+    for each in entries:
+        name = each["destination"]["host"].partition(".")[0]
+        ports = PORTS.get(name, {})
+        port = each["destination"].get("port", {}).get("number")
+        if port is None:
+            port = next(iter(ports)) if len(ports) == 1 else request.port
+        workload_name = "driver" if name == "customer" else name
+        forked = [r for r in routes if r.baseline.name == workload_name and r.routing_key == key_of(request)]
+        if not forked or port not in ports:
+            continue
+        mapping = next((each for each in forked[0].mappings if each.port == ports[port]), None)
+        hosts = {end.host for end in mapping.destinations if not end.host.startswith("10.")} if mapping else set()
+        found.update(f"{host}.cluster.local" for host in hosts)
+        if not hosts:
+            found.add(503)
+    if not found:
+        return ("as its owner says", route.get("route"), route.get("redirect"), route.get("timeout"))
+    return (503,) if 503 in found else (frozenset(found), route.get("timeout"))
+
+
+def went_to(found: Any) -> tuple[object, ...]:
+    if not is_our_route(found) or found["name"].startswith("pointsman-owner-"):
+        return ("as its owner says", found.get("route"), found.get("redirect"), found.get("timeout"))
+    if "directResponse" in found:
+        return (found["directResponse"]["status"],)
+    return (frozenset(each["destination"]["host"] for each in found["route"]), found.get("timeout"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(PLAIN_ROUTES | st.just(INNER), min_size=1, max_size=4),
+    st.lists(PLAIN_ROUTES, min_size=1, max_size=2),
+    keyed(),
+    st.sampled_from(["delegate", "patch"]),
+    st.lists(REQUESTS, min_size=1, max_size=10),
+)
+def test_requests_go_where_the_owners_route_and_the_key_lead(
+    routes: list[Any], inner: list[Any], table: list[Route], own: str, requests: list[Request]
+) -> None:
+    """Against a plain reading of both: what the owner's list does with the request, and what the key makes of that."""
+    listed = [{"name": "sandboxes", "delegate": {"name": "pointsman-a"}}, *routes] if own == "delegate" else routes
+    owners = (document(*listed, name="a"), document(*inner, name="inner", hosts=None))
+    mesh = Mesh(tuple(map(read_virtual_service, owners)), ENTRIES)
+    rendered = render(mesh, table, Options(own=own))
+    after = {each.name: each.document for each in applied(mesh, rendered).virtual_services}
+    root: Any = after["a"]
+    for request in requests:
+        theirs = route_of(routes, {"inner": owners[1]}, request)
+        found = route_of(root["spec"]["http"], after, request)
+        assert (theirs is None) == (found is None)
+        if theirs is not None:
+            assert went_to(found) == goes_to(theirs, request, table)
+
+
+DONE = {
+    "timeout": st.just("1s"),
+    "rewrite": st.sampled_from([{"uri": "/gone"}, {"authority": "location.hotrod"}]),
+    "mirror": st.just({"host": "mirror"}),
+    "retries": st.just({"attempts": 3}),
+    "match": MATCH["match"],
+}
+ROUTED = st.fixed_dictionaries({"route": st.lists(DESTINATIONS, min_size=1, max_size=2)}, optional=DONE)
+
+
+def behind_the_router(route: Any, request: Request) -> str | None:
+    """The workload that a router is asked about: of the first destination that it knows."""
+    entries = route.get("route", [])
+    for each in [each for each in entries if each.get("weight")] if len(entries) > 1 else entries:
+        name = each["destination"]["host"].partition(".")[0]
+        ports = PORTS.get(name, {})
+        port = each["destination"].get("port", {}).get("number") or (request.port if len(ports) > 1 else 80)
+        if port in ports:
+            return f"hotrod/Deployment/{'driver' if name == 'customer' else name}"
+    return None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ROUTED, min_size=1, max_size=4), st.sampled_from(["delegate", "patch"]), REQUESTS)
+def test_the_router_is_asked_once_and_what_owners_say_is_done_once(
+    routes: list[Any], own: str, request: Request
+) -> None:
+    listed = [{"name": "sandboxes", "delegate": {"name": "pointsman-a"}}, *routes] if own == "delegate" else routes
+    mesh = Mesh((read_virtual_service(document(*listed, name="a")),), ENTRIES)
+    after = {
+        each.name: each.document
+        for each in applied(mesh, render(mesh, [], Options("router", ROUTER, own))).virtual_services
+    }
+    root: Any = after["a"]
+    theirs, found = route_of(routes, {}, request), route_of(root["spec"]["http"], after, request)
+    assert (theirs is None) == (found is None)
+    if theirs is None or found is None:
+        return
+    workload = behind_the_router(theirs, request)
+    kept = ("timeout", "retries")
+    if key_of(request) is None and "sd-" not in str(request.headers):
+        assert found["route"] == theirs["route"]
+        return
+    if workload is None:
+        assert [found.get(name) for name in ("route", "rewrite", "mirror", *kept)] == [
+            theirs.get(name) for name in ("route", "rewrite", "mirror", *kept)
+        ]
+        return
+    assert [each["destination"]["host"] for each in found["route"]] == [ROUTER.host]
+    assert "mirror" not in found
+    assert found.get("timeout") == theirs.get("timeout")
+    assert found["retries"] == theirs.get("retries", {"attempts": 0})
+    headers = {**request.headers, "pointsman-hop": f"a/b/c,{workload};baseline"}
+    if (mark := found.get("headers", {}).get("request", {}).get("set", {}).get("pointsman-route")) is not None:
+        headers["pointsman-route"] = mark
+    path = "/gone" if found.get("rewrite", {}).get("uri") else request.path
+    back = route_of(root["spec"]["http"], after, Request(path, request.method, request.port, headers))
+    assert back is not None
+    assert _plain(back["route"]) == _plain(theirs["route"])
+    assert back.get("mirror") == theirs.get("mirror")
+    assert not {"timeout", "rewrite"} & set(back)
+    if "retries" in theirs:
+        assert back["retries"] == {"attempts": 0}
+
+
+def _plain(entries: list[Any]) -> list[Any]:
+    return [{name: value for name, value in each.items() if name != "headers"} for each in entries]
 
 
 @QUICK
