@@ -7,10 +7,10 @@ nothing is done twice (CHECKLIST M4):
 
 - The copy keeps rewrite, headers, cors, timeout and retries of the owner's route, and drops mirrors and faults. Where
   the owner says no retries, the copy says none, so that the mesh's default ones are made once, behind the router.
-- Requests that come back (the last of `pointsman-hop` is this workload, for the baseline) go, where an owner's route
-  has such things, by a route that stands before all: to the owner's destinations, with the owner's mirrors and faults,
-  and without all else. Where several of the owner's routes lead to the workload and differ in that, the copy names its
-  route in a header `pointsman-route`, and the route back takes it away.
+- In the routers' namespace alone, requests that come back (the last of `pointsman-hop` is this workload, for the
+  baseline) go, where an owner's route has such things, by a route that stands before all: to the owner's destinations,
+  with the owner's mirrors and faults, and without all else. Where several of the owner's routes lead to the workload
+  and differ in that, the copy names its route in a header `pointsman-route`, and the route back takes it away.
 
 The router chooses by Host/:authority. Where that need not be one of the Service's own names (a gateway's host, a name
 that Services of several namespaces have, a port that the route chooses), the copy sets it to the Service's full name.
@@ -26,7 +26,7 @@ from controller.istio.copies import Copies, Copy, Scope
 from controller.istio.findings import MeshFinding
 from controller.istio.matches import NAMES, HeaderMatch, any_key_matches
 from controller.istio.mesh import Mesh
-from controller.istio.names import full_host, route_name
+from controller.istio.names import full_host, route_name, service_of
 from controller.istio.patterns import literal
 from controller.istio.routes import (
     MIRRORS_AND_FAULTS,
@@ -40,7 +40,7 @@ from controller.istio.routes import (
     with_authority,
 )
 from controller.istio.services import for_router
-from controller.istio.virtualservices import Json, Route
+from controller.istio.virtualservices import MESH, Json, Route
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Service
 
@@ -208,21 +208,31 @@ class FanIn:
                 continue
             bodies = [_back_body(route) for _, route in found]
             hop = {"regex": rf"(?:.*,)?[ \t]*{literal(str(workload))};baseline[ \t]*"}
+            source = self._source(hosts[workload])
             name = f"back-{workload.name}"
             if all(body == bodies[0] for body in bodies):
-                match: list[Json] = [{"headers": {_HOP: hop}}]
+                match: list[Json] = [{"headers": {_HOP: hop}, **source}]
                 backs.append({"name": route_name(name, "back", workload), "match": match, **bodies[0]})
                 continue
             marked.add(workload)
             for (identity, _), body in zip(found, bodies, strict=True):
                 mark = _mark(workload, identity)
-                match = [{"headers": {_HOP: hop, ROUTE_HEADER: {"exact": mark}}}]
+                match = [{"headers": {_HOP: hop, ROUTE_HEADER: {"exact": mark}}, **source}]
                 removed = {"request": {"remove": [ROUTE_HEADER]}}
                 back_name = route_name(name, "back", workload, identity)
                 backs.append({"name": back_name, "match": match, **body, "headers": removed})
             plain = {"route": [{"destination": {"host": hosts[workload]}}], "retries": _NO_RETRIES}
-            backs.append({"name": route_name(name, "back", workload), "match": [{"headers": {_HOP: hop}}], **plain})
+            match = [{"headers": {_HOP: hop}, **source}]
+            backs.append({"name": route_name(name, "back", workload), "match": match, **plain})
         return backs, frozenset(marked)
+
+    def _source(self, host: str) -> dict[str, object]:
+        """Who may take a way back: the routers alone. It passes over the owner's other routes, and a caller can write
+        any header. In ambient mode a waypoint stands for all sources, and gateways at least are kept out."""
+        router = service_of(self.router.host)
+        if router is None or self.mesh.is_ambient(host):
+            return {"gateways": [MESH]}
+        return {"sourceNamespace": router[1]}
 
 
 def _is_done_once(route: Route) -> bool:

@@ -80,16 +80,19 @@ class Mesh:
         service = destination_host(f"{host}.svc", namespace)  # NAME.NAMESPACE, which outside names look like
         return service if service in self.service_by_host else None
 
+    def is_ambient(self, host: str) -> bool:
+        return self._label(host, DATAPLANE_MODE) == "ambient"
+
     def lacks_waypoint(self, host: str) -> bool:
         """Whether no proxy applies HTTP rules before this host: ambient mode without a waypoint (CHECKLIST M4)."""
-        service = self.service_by_host.get(host)
-        named = service_of(host)
+        return self.is_ambient(host) and self._label(host, USE_WAYPOINT) in (None, "none")
+
+    def _label(self, host: str, label: str) -> str | None:
+        """Of the Service, else of its namespace."""
+        service, named = self.service_by_host.get(host), service_of(host)
         namespace = service.namespace if service is not None else named[1] if named is not None else ""
-        labels = self.namespaces.get(namespace, _NO_LABELS)
         own = service.labels if service is not None else _NO_LABELS
-        if own.get(DATAPLANE_MODE, labels.get(DATAPLANE_MODE)) != "ambient":
-            return False
-        return own.get(USE_WAYPOINT, labels.get(USE_WAYPOINT, "none")) == "none"
+        return own.get(label, self.namespaces.get(namespace, _NO_LABELS).get(label))
 
 
 class Target(NamedTuple):

@@ -374,7 +374,7 @@ def test_the_router_is_asked_once_and_what_owners_say_is_done_once(
     if (mark := found.get("headers", {}).get("request", {}).get("set", {}).get("pointsman-route")) is not None:
         headers["pointsman-route"] = mark
     path = "/gone" if found.get("rewrite", {}).get("uri") else request.path
-    back = route_of(root["spec"]["http"], after, Request(path, request.method, request.port, headers))
+    back = route_of(root["spec"]["http"], after, Request(path, request.method, request.port, headers, "pointsman"))
     assert back is not None
     assert _plain(back["route"]) == _plain(theirs["route"])
     assert back.get("mirror") == theirs.get("mirror")

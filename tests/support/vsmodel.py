@@ -19,6 +19,7 @@ class Request:
     method: str = "GET"
     port: int = 80
     headers: Mapping[str, str] = field(default_factory=dict)
+    source: str = "callers"  # the namespace of the sidecar that looks
 
 
 def route_of(routes: Iterable[Any], delegates: Mapping[str, Any], request: Request) -> Any | None:
@@ -42,6 +43,8 @@ def _flat(routes: Iterable[Any], delegates: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _takes(block: Any, request: Request) -> bool:
+    if block.get("sourceNamespace") not in (None, request.source):
+        return False
     if block.get("port") not in (None, request.port):
         return False
     if not _holds(block.get("uri"), request.path) or not _holds(block.get("method"), request.method):

@@ -92,6 +92,18 @@ class TestOnce:
         for value in (me, f"{me};baseline,a/b/c", f"x{me};baseline", f"{me}x;baseline", me.replace("o", ".")):
             assert not hop.fullmatch(value), value
 
+    def test_only_routers_may_come_back(self) -> None:
+        """A caller that writes `pointsman-hop` itself must not pass over the owner's other routes."""
+        (block,) = patched(http(timeout="1s"))[0]["match"]
+        assert block["sourceNamespace"] == "pointsman"
+        elsewhere = Options("router", Endpoint("router.mesh.example", 80), "patch")
+        (block,) = listed(render(mesh(virtual_service(http(timeout="1s"))), [], elsewhere))[0]["match"]
+        assert block["gateways"] == ["mesh"]
+        ambient = {"hotrod": {"istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w"}}
+        around = mesh(virtual_service(http(timeout="1s")), namespaces=ambient)
+        (block,) = listed(render(around, [], OPTIONS))[0]["match"]
+        assert block["gateways"] == ["mesh"]
+
     def test_without_retries_of_the_owner_the_meshs_are_made_behind_the_router(self) -> None:
         back, ours, _ = patched(http(timeout="1s"))
         assert ours["retries"] == {"attempts": 0}
