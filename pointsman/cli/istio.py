@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from controller.documents import rendered as as_yaml
+from controller.istio.findings import MeshFinding
 from controller.istio.matches import MINIMUM_ISTIO
+from controller.istio.mesh import Mesh
 from controller.istio.ownership import json_patch
 from controller.istio.render import Change, Options, Rendered, removed
 from controller.istio.render import render as rendered_mesh
+from controller.istio.services import for_router
+from controller.istio.virtualservices import Json
 from pointsman.cli import flags
 from pointsman.cli.changed import difference
 from pointsman.cli.command import Line
 from pointsman.cli.console import Console
 from pointsman.cli.exits import FINE, INVALID, NOT_SO, Failure
-from pointsman.cli.meshfiles import MeshFiles, read_mesh_files
+from pointsman.cli.meshfiles import read_mesh_files
 from proxy.options import Values
 
 _NAME: Final = "pointsman istio render"
@@ -25,33 +29,69 @@ _NAME: Final = "pointsman istio render"
 def render(line: Line, console: Console) -> int:
     values = line.values
     options = _options(values)
-    files = read_mesh_files(
-        values.present(flags.MESH_FILE), values.optional(flags.NAMESPACE) or flags.DEFAULT_NAMESPACE, datetime.now(UTC)
-    )
-    is_removal = values.one(flags.REMOVE)
-    done = removed(files.mesh) if is_removal else rendered_mesh(files.mesh, files.routes, options)
-    findings = [] if is_removal else [*files.findings, *done.findings]
-    is_routed = all(finding.is_routed for finding in findings)
-    code = FINE if is_routed else NOT_SO
-    for note in () if is_removal else (*files.notes, *done.notes):
-        console.say(f"{_NAME}: {note}")
-    for finding in findings:
-        console.say(f"{_NAME}: {finding}")
-    deleted = [change for change in done.changes if change.after is None]
-    for change in deleted:
-        console.say(f"{_NAME}: to be deleted: {change.place}")
-    difference_text = (
-        "\n".join(_difference(change) for change in done.changes) if values.one(flags.MANIFEST_DIFF) else None
-    )
-    text = difference_text
-    if text is None:
-        text = "---\n".join(as_yaml(document).decode() for document in _documents(done))
+    namespace = values.optional(flags.NAMESPACE) or flags.DEFAULT_NAMESPACE
+    files = read_mesh_files(values.present(flags.MESH_FILE), namespace, datetime.now(UTC))
+    if values.one(flags.REMOVE):
+        result = Result(removed(files.mesh))
+    else:
+        done = rendered_mesh(files.mesh, files.routes, options)
+        result = Result(done, (*files.findings, *done.findings), (*files.notes, *done.notes))
+    for text in (*result.notes, *result.findings, *(f"to be deleted: {each.place}" for each in result.deleted)):
+        console.say(f"{_NAME}: {text}")
+    document = result.document(files.mesh)
+    text = "---\n".join(as_yaml(each).decode() for each in result.items)
+    if values.one(flags.MANIFEST_DIFF):
+        text = document["diff"] = result.diff()
     if text:
         console.result(text.rstrip("\n"))
-    console.document(
-        _document(files, done, difference_text, findings=[each.document() for each in findings], code=code)
-    )
-    return code
+    console.document(document)
+    return result.code
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What there is to say and to do."""
+
+    done: Rendered
+    findings: tuple[MeshFinding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> int:
+        return FINE if all(finding.is_routed for finding in self.findings) else NOT_SO
+
+    @property
+    def items(self) -> list[Json]:
+        """What stands in the mesh afterwards, of all that is ours or was: also what ours was taken out of."""
+        objects = self.done.objects
+        changed = (change.after for change in self.done.changes)
+        return [*objects, *(after for after in changed if after is not None and after not in objects)]
+
+    @property
+    def deleted(self) -> list[Change]:
+        return [change for change in self.done.changes if change.after is None]
+
+    def diff(self) -> str:
+        return "\n".join(
+            difference(change.before.document if change.before is not None else None, change.after, change.place)
+            for change in self.done.changes
+        )
+
+    def document(self, mesh: Mesh) -> dict[str, object]:
+        """For programs. `services` are the router's, as its table wants them."""
+        return {
+            "items": self.items,
+            "deleted": [{"namespace": change.namespace, "name": change.name} for change in self.deleted],
+            "patches": [
+                {"namespace": change.namespace, "name": change.name, "patch": json_patch(change.before, change.after)}
+                for change in self.done.changes
+                if change.before is not None and not change.is_ours and change.after is not None
+            ],
+            "services": [service.document() for service in for_router(mesh.entries).entries],
+            "findings": [finding.document() for finding in self.findings],
+            "notes": list(self.notes),
+            "exitCode": self.code,
+        }
 
 
 def _options(values: Values) -> Options:
@@ -72,42 +112,3 @@ def _options(values: Values) -> Options:
     if faults:
         raise Failure(INVALID, faults=tuple(faults))
     return options
-
-
-def _documents(done: Rendered) -> list[Mapping[str, object]]:
-    """What stands in the mesh afterwards, of all that is ours or was: also what ours was taken out of."""
-    restored = [
-        change.after for change in done.changes if change.after is not None and change.after not in done.objects
-    ]
-    return [*done.objects, *restored]
-
-
-def _difference(change: Change) -> str:
-    before = change.before.document if change.before is not None else None
-    return difference(before, change.after, change.place)
-
-
-def _document(
-    files: MeshFiles, done: Rendered, diff: str | None, *, findings: list[dict[str, object]], code: int
-) -> dict[str, object]:
-    document: dict[str, object] = {
-        "items": _documents(done),
-        "deleted": [
-            {"namespace": change.namespace, "name": change.name} for change in done.changes if change.after is None
-        ],
-        "patches": [
-            {
-                "namespace": change.namespace,
-                "name": change.name,
-                "patch": json_patch(change.before, change.after),
-            }
-            for change in done.changes
-            if change.before is not None and not change.is_ours and change.after is not None
-        ],
-        "findings": findings,
-        "notes": [*files.notes, *done.notes],
-        "exitCode": code,
-    }
-    if diff is not None:
-        document["diff"] = diff
-    return document

@@ -13,6 +13,7 @@ import yaml
 
 from pointsman.__main__ import main
 from pointsman.cli.flags import release, router_address
+from proxy.routing.wire import read_document
 
 SANDBOX = """\
 apiVersion: pointsman.dev/v1alpha1
@@ -90,9 +91,16 @@ class TestOutput:
     def test_json_for_programs(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("--own", "patch", "-o", "json", sandbox=SANDBOX, owner=OWNER) == 0
         document: Any = json.loads(capsys.readouterr().out)
-        assert set(document) == {"items", "deleted", "patches", "findings", "notes", "exitCode"}
+        assert set(document) == {"items", "deleted", "patches", "services", "findings", "notes", "exitCode"}
         assert [each["op"] for each in document["patches"][0]["patch"]] == ["test", "replace"]
         assert document["patches"][0]["patch"][0]["value"] == "7"
+
+    def test_the_routers_services_are_in_the_json(self, capsys: pytest.CaptureFixture[str]) -> None:
+        router = ("--istio-mode", "router", "--router", "router.pointsman:80")
+        assert run(*router, "--output", "json", service=SERVICE) == 0
+        (service,) = json.loads(capsys.readouterr().out)["services"]
+        table = read_document({**yaml.safe_load(TABLE), "services": [service]})
+        assert table.services[0].port == 8081
 
     def test_findings_have_an_exit_code(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(sandbox=SANDBOX, owner=OWNER) == 3
