@@ -22,6 +22,7 @@ from controller.gatewayapi.objects import (
     Objects,
     OwnedRoute,
     ServiceName,
+    reference_to,
 )
 from controller.gatewayapi.precedence import matches_of
 from controller.gatewayapi.rules import OwnedRule
@@ -150,10 +151,11 @@ def _attachment(
         message = "HTTPRoutes and GRPCRoutes are attached to it, and a mesh takes only routes of one kind"
         return Refusal(service, port, "KindConflict", message)
     if not routes:
+        assert port is not None
         kind = GRPC if port in grpc else HTTP
         rule = {
             "matches": list(matches_of(kind, {})),
-            "backendRefs": [{"group": "", "kind": "Service", "name": service.name, "port": port}],
+            "backendRefs": [reference_to(Backend(service, port), namespace)],
         }
         return Attachment(kind, namespace, service, port, (OwnedRule(kind, namespace, rule, (inf, ""), 0),))
     ordered = sorted(routes, key=lambda route: route.age)

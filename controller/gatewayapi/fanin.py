@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.gatewayapi.attachments import Attachment, Entries
-from controller.gatewayapi.objects import Backend, Json, backend_of, maps
+from controller.gatewayapi.objects import Backend, Json, backend_of, maps, reference_to
 from controller.gatewayapi.rules import Condition, OwnedRule, guards, kept, led_to
 from controller.istio.matches import gateway_any_key_matches
 from controller.istio.patterns import hop
@@ -60,7 +60,7 @@ def fan_in_rules(attachment: Attachment, router: Backend, names: Sequence[str], 
                 rule.kind, rule.namespace, {"matches": list(rule.matches)}, rule.age, rule.index, rule.route
             )
             rules += kept(rule, marked)
-            rules += led_to(bare, carried, [_reference(router, attachment.namespace)])
+            rules += led_to(bare, carried, [reference_to(router, attachment.namespace)])
         elif rule in guarding:
             rules += kept(rule, [*marked, *carried])
     unaltered = tuple(rule for rule in led if any(field in rule.rule for field in _ALTERED))
@@ -81,15 +81,3 @@ def _workloads(attachment: Attachment, entries: Entries) -> list[Workload]:
 
 def _mark(workload: Workload) -> Mapping[str, str]:
     return {"type": "RegularExpression", "name": "pointsman-hop", "value": hop(str(workload))}
-
-
-def _reference(backend: Backend, namespace: str) -> Json:
-    reference: dict[str, object] = {
-        "group": "",
-        "kind": "Service",
-        "name": backend.service.name,
-        "port": backend.port,
-    }
-    if backend.service.namespace != namespace:
-        reference["namespace"] = backend.service.namespace
-    return reference

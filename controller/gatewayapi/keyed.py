@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.gatewayapi.attachments import Attachment, Entries
-from controller.gatewayapi.objects import Backend, Json, ServiceName, backend_of, maps
+from controller.gatewayapi.objects import Backend, Json, ServiceName, backend_of, maps, reference_to
 from controller.gatewayapi.rules import CannotCopy, Condition, OwnedRule, guards, kept, led_to
 from controller.istio.matches import GatewayMatches
 from controller.istio.names import destination_host, service_of
@@ -118,12 +118,8 @@ def _references(target: Target, namespace: str) -> tuple[list[Json], str | None]
         service = service_of(destination_host(destination.host, target.route.baseline.namespace))
         if service is None:
             raise CannotCopy(f"its destination {destination} is no Service, and a rule leads to Services alone")
-        reference: dict[str, object] = {"group": "", "kind": "Service", "name": service[0], "port": destination.port}
-        if service[1] != namespace:
-            reference["namespace"] = service[1]
-        if filters:
-            reference["filters"] = list(filters)
-        references.append(reference)
+        backend = Backend(ServiceName(service[1], service[0]), destination.port)
+        references.append({**reference_to(backend, namespace), **({"filters": list(filters)} if filters else {})})
     return references, None
 
 

@@ -125,6 +125,20 @@ def backend_of(reference: Json, namespace: str) -> Backend | None:
     return Backend(ServiceName(str(reference.get("namespace", namespace)), str(reference["name"])), port)
 
 
+def reference_to(backend: Backend, namespace: str) -> Json:
+    """A backendRef of a route in this namespace, with the API's defaults: as it comes back from a server."""
+    reference: dict[str, object] = {
+        "group": "",
+        "kind": "Service",
+        "name": backend.service.name,
+        "port": backend.port,
+        "weight": 1,
+    }
+    if backend.service.namespace != namespace:
+        reference["namespace"] = backend.service.namespace
+    return reference
+
+
 def maps(owner: Json, field: str) -> Sequence[Json]:
     """A list of objects; a missing one is empty.
 

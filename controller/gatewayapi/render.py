@@ -197,7 +197,9 @@ def _fan_in(
     _add(attachment, made, result)
     if rules.unaltered:
         rewriting = ", ".join(str(rule) for rule in rules.unaltered)
-        result.notes.append(f"{attachment.place}: forks get requests without what is done by {rewriting}")
+        message = f"forks get requests without what is done by {rewriting}"
+        result.notes.append(f"{attachment.place}: {message}")
+        result.findings += _findings("NotRewritten", attachment.place, message, keys.values(), is_routed=True)
     return True
 
 

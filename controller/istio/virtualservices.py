@@ -83,7 +83,7 @@ class VirtualService:
 
     def is_as(self, wanted: Json) -> bool:
         """Whether it says what is wanted, whatever a server or kubectl wrote beside."""
-        return _said(self.document) == _said(wanted)
+        return said(self.document) == said(wanted)
 
     def with_routes(self, routes: Sequence[Route]) -> Json:
         spec = self.document["spec"]
@@ -91,7 +91,8 @@ class VirtualService:
         return {**self.document, "spec": {**spec, "http": list(routes)}}
 
 
-def _said(document: Json) -> tuple[object, ...]:
+def said(document: Json) -> tuple[object, ...]:
+    """What whoever wrote an object means by it."""
     metadata = document["metadata"]
     assert isinstance(metadata, Mapping)
     annotations = metadata.get("annotations") or {}

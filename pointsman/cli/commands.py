@@ -71,10 +71,11 @@ COMMANDS: Final[tuple[Command, ...]] = (
     EXPLAIN,
     Command(
         ("istio", "render"),
-        "write the VirtualServices that sandboxes ask for, from files",
+        "write the VirtualServices, or the Gateway API's routes, that sandboxes ask for, from files",
         "istio:render",
         (
             flags.MESH_FILE,
+            flags.API,
             flags.ISTIO_MODE,
             flags.ROUTER,
             flags.REGEX,

@@ -180,10 +180,18 @@ MESH_FILE: Final = Option(
     "file",
     "DIR|FILE",
     plain,
-    "sandboxes, route groups or routing tables, and the mesh's manifests: VirtualServices, Services, workloads,"
-    " DestinationRules, ServiceEntries, Namespaces; others are passed over; - is standard input",
+    "sandboxes, route groups or routing tables, and the mesh's manifests: VirtualServices (or HTTPRoutes and"
+    " GRPCRoutes), Services, workloads, DestinationRules, ServiceEntries, Namespaces; others are passed over; - is"
+    " standard input",
     repeatable=True,
     required=True,
+)
+API: Final = Option(
+    "api",
+    "istio|gateway",
+    choice("istio", "gateway"),
+    "istio: VirtualServices; gateway: the Gateway API's HTTPRoutes and GRPCRoutes for a mesh",
+    default="istio",
 )
 ISTIO_MODE: Final = Option(
     "istio-mode",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +14,11 @@ from controller.allow import AllowList
 from controller.compile import Settings, compile_objects
 from controller.documents import parse_piece, pieces
 from controller.errors import ObjectError
+from controller.gatewayapi.objects import KINDS as GATEWAY_KINDS
 from controller.istio.findings import MeshFinding
 from controller.istio.manifests import Reading
 from controller.istio.mesh import Mesh
+from controller.istio.virtualservices import KIND as VIRTUAL_SERVICE
 from controller.objects import KINDS, Object, Ref
 from controller.schema import read_object
 from pointsman.cli.exits import INVALID, Failure
@@ -27,16 +29,30 @@ from proxy.routing.wire import TableError, read_document
 
 STDIN: Final = "-"
 _ENDINGS: Final = (".yaml", ".yml", ".json")
+_OF_GATEWAYS: Final = (*GATEWAY_KINDS, "Service", "Namespace")
 
 
 @dataclass(frozen=True, slots=True)
 class MeshFiles:
-    """The mesh and the routes in it; `findings` and `notes` on the objects and the manifests themselves."""
+    """The mesh and the routes in it; `findings` and `notes` on the objects and the manifests themselves.
+
+    `gateway`: the documents that the Gateway API's routes are made from. `ignored`: how many there were of kinds that
+    say nothing to VirtualServices.
+    """
 
     mesh: Mesh
     routes: tuple[Route, ...]
     findings: tuple[MeshFinding, ...]
     notes: tuple[str, ...]
+    gateway: tuple[Mapping[str, object], ...]
+    ignored: Mapping[str, int]
+
+    def ignored_beside(self, *kinds: str) -> list[str]:
+        """Notes on what is passed over by whoever reads routes of these kinds."""
+        counts = {**self.ignored, VIRTUAL_SERVICE: len(self.mesh.virtual_services)}
+        return [
+            f"{count} of kind {kind} ignored" for kind, count in sorted(counts.items()) if count and kind not in kinds
+        ]
 
 
 def read_mesh_files(names: Sequence[str], namespace: str, now: datetime) -> MeshFiles:
@@ -71,6 +87,7 @@ class _Files:
         self._places: Final[dict[object, str]] = {}
         self._routes: Final[list[Route]] = []
         self._services: Final[list[Service]] = []
+        self._gateway: Final[list[Mapping[str, object]]] = []
 
     # --- read --------------------------------------------------------------------------------------------------------
 
@@ -122,6 +139,8 @@ class _Files:
                 self._add_table(document, place)
             else:
                 self.manifests.add(document, place)
+                if isinstance(document, dict) and kind in _OF_GATEWAYS:
+                    self._add_of_gateways(document, place)
         except (ObjectError, TableError) as error:
             self.faults.extend(f"{place}: {fault}" for fault in error.faults)
 
@@ -136,6 +155,17 @@ class _Files:
             )
         self._is_new(object_.ref, str(object_.ref), place)
         self._objects.setdefault(object_.ref, object_)
+
+    def _add_of_gateways(self, document: dict[str, object], place: str) -> None:
+        """As it is, with its namespace. Services and Namespaces that stand twice are found elsewhere."""
+        metadata = document.get("metadata")
+        if isinstance(metadata, dict):
+            metadata = {"namespace": self._namespace, **metadata}
+            kind, namespace, name = document["kind"], metadata["namespace"], metadata.get("name")
+            if kind in GATEWAY_KINDS:
+                self._is_new((kind, namespace, name), f"{kind} {namespace}/{name}", place)
+            document = {**document, "metadata": metadata}
+        self._gateway.append(document)
 
     def _add_table(self, document: object, place: str) -> None:
         table = read_document(document)
@@ -178,5 +208,5 @@ class _Files:
                 elif condition.type in ("ForksReady", "Matched"):
                     notes.append(f"{ref}: {condition.message}")
         mesh, assumed = self.manifests.mesh((route.baseline for route in routes), self._services)
-        ignored = [f"{count} of kind {kind} ignored" for kind, count in sorted(self.manifests.ignored.items())]
-        return MeshFiles(mesh, routes, tuple(findings), (*notes, *assumed, *ignored))
+        all_notes = (*notes, *assumed)
+        return MeshFiles(mesh, routes, tuple(findings), all_notes, tuple(self._gateway), self.manifests.ignored)

@@ -38,7 +38,19 @@ spec:
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    for name in ("NAMESPACE", "OUTPUT", "ISTIO_MODE", "ROUTER", "REGEX", "OWN", "KEY_NAME", "FILE", "REMOVE", "DIFF"):
+    for name in (
+        "NAMESPACE",
+        "OUTPUT",
+        "API",
+        "ISTIO_MODE",
+        "ROUTER",
+        "REGEX",
+        "OWN",
+        "KEY_NAME",
+        "FILE",
+        "REMOVE",
+        "DIFF",
+    ):
         monkeypatch.delenv(f"POINTSMAN_{name}", raising=False)
 
 

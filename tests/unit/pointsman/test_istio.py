@@ -66,7 +66,19 @@ spec:
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("NAMESPACE", "OUTPUT", "ISTIO_MODE", "ROUTER", "REGEX", "OWN", "KEY_NAME", "FILE", "REMOVE", "DIFF"):
+    for name in (
+        "NAMESPACE",
+        "OUTPUT",
+        "API",
+        "ISTIO_MODE",
+        "ROUTER",
+        "REGEX",
+        "OWN",
+        "KEY_NAME",
+        "FILE",
+        "REMOVE",
+        "DIFF",
+    ):
         monkeypatch.delenv(f"POINTSMAN_{name}", raising=False)
 
 
@@ -133,7 +145,9 @@ class TestOutput:
         Path("sandbox.yaml").unlink()
         assert run("--output", "json", ours=ours, service=SERVICE) == 0
         out, err = capsys.readouterr()
-        assert json.loads(out)["deleted"] == [{"namespace": "hotrod", "name": "pointsman-location"}]
+        assert json.loads(out)["deleted"] == [
+            {"kind": "VirtualService", "namespace": "hotrod", "name": "pointsman-location"}
+        ]
         assert "to be deleted: VirtualService hotrod/pointsman-location" in err
 
     def test_the_variable_of_other_commands_is_no_fault(
@@ -267,3 +281,63 @@ class TestWords:
     def test_releases(self) -> None:
         assert [release(text) for text in ("1.22", "v1.30.3", "1.9.0-rc.1")] == [(1, 22), (1, 30), (1, 9)]
         assert release("1.9") < release("1.22")
+
+
+class TestGatewayApi:
+    ROUTE = """\
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: location, namespace: hotrod}
+spec:
+  parentRefs: [{group: "", kind: Service, name: location, port: 80}]
+  rules: [{backendRefs: [{name: location, port: 80}]}]
+"""
+
+    def test_routes_for_kubectl(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("--api", "gateway", sandbox=SANDBOX, service=SERVICE, owner=OWNER, route=self.ROUTE) == 0
+        out, err = capsys.readouterr()
+        (found,) = yaml.safe_load_all(out)
+        assert found["kind"] == "HTTPRoute"
+        assert found["spec"]["rules"][0]["backendRefs"][0]["name"] == "fork"
+        assert "1 of kind VirtualService ignored\n" in err
+        assert "HTTPRoute ignored" not in err
+
+    def test_they_say_nothing_to_virtual_services(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(sandbox=SANDBOX, service=SERVICE, route=self.ROUTE) == 0
+        assert capsys.readouterr().err == "pointsman istio render: 1 of kind HTTPRoute ignored\n"
+
+    def test_findings_have_an_exit_code(self, capsys: pytest.CaptureFixture[str]) -> None:
+        other = self.ROUTE.replace("HTTPRoute", "GRPCRoute")
+        assert run("--api=gateway", "-o", "json", sandbox=SANDBOX, service=SERVICE, route=self.ROUTE, other=other) == 3
+        document: Any = json.loads(capsys.readouterr().out)
+        assert (document["items"], document["findings"][0]["reason"]) == ([], "KindConflict")
+
+    def test_diff(self, capsys: pytest.CaptureFixture[str]) -> None:
+        files = {"sandbox": SANDBOX, "service": SERVICE, "route": self.ROUTE}
+        assert run("--api", "gateway", **files) == 0
+        ours = capsys.readouterr().out
+        assert run("--api", "gateway", "--diff", **files) == 0
+        assert capsys.readouterr().out.startswith("--- HTTPRoute hotrod/pointsman-location-pr-1-")
+        assert run("--api", "gateway", "--diff", **files, ours=ours) == 0
+        assert capsys.readouterr().out == ""
+        assert run("--api", "gateway", "--diff", "--remove", ours=ours) == 0
+        out, err = capsys.readouterr()
+        assert "\n-kind: HTTPRoute\n" in out
+        assert "to be deleted: HTTPRoute hotrod/pointsman-location-pr-1-" in err
+
+    @pytest.mark.parametrize(
+        ("words", "files", "fault"),
+        [
+            (["--router", "router.mesh.example:80"], {}, "--router: with --api gateway it must be a Service, "),
+            ([], {"bad": ROUTE.replace("rules: [", "rules: [1, ")}, "HTTPRoute location: rules must be a list of "),
+            ([], {"a": ROUTE, "b": ROUTE}, "b.yaml: HTTPRoute hotrod/location stands in a.yaml already"),
+        ],
+    )
+    def test_faults(
+        self, words: list[str], files: dict[str, str], fault: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("--api", "gateway", *words, sandbox=SANDBOX, service=SERVICE, **files) == 2
+        assert fault in capsys.readouterr().err
+
+    def test_an_old_release_says_the_same(self) -> None:
+        assert run("--api", "gateway", "--istio-version", "1.20", sandbox=SANDBOX, service=SERVICE) == 0

@@ -90,8 +90,8 @@ class TestWithoutRoutes:
     def test_several_destinations_share_the_requests(self) -> None:
         result = render(routes=(fork("one", "a.hotrod.svc", "b.other.svc.cluster.local."),))
         assert rules(result)[1]["backendRefs"] == [
-            {"group": "", "kind": "Service", "name": "a", "port": 8081},
-            {"group": "", "kind": "Service", "name": "b", "namespace": "other", "port": 8081},
+            {"group": "", "kind": "Service", "name": "a", "port": 8081, "weight": 1},
+            {"group": "", "kind": "Service", "name": "b", "namespace": "other", "port": 8081, "weight": 1},
         ]
 
     @pytest.mark.parametrize(
