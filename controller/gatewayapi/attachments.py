@@ -122,6 +122,10 @@ def _refusal(objects: Objects, service: ServiceName) -> Refusal | None:
 def _in_group(
     service: ServiceName, namespace: str, ports: Sequence[int], grpc: set[int], routes: Sequence[OwnedRoute]
 ) -> Iterable[Attachment | Refusal]:
+    if any(parent.section is not None for route in routes for parent in route.parents if parent.service == service):
+        message = f"its routes in {namespace} name a port by sectionName; only `port` means the same to all meshes"
+        yield Refusal(service, None, "SectionName", message)
+        return
     named = {port for route in routes for port in _parent_ports(route, service)}
     if None in named and len(named) > 1:
         message = (

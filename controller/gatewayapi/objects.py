@@ -31,10 +31,11 @@ class ServiceName(NamedTuple):
 
 
 class Parent(NamedTuple):
-    """A Service that a route is attached to; no port: all its ports."""
+    """A Service that a route is attached to; no port: all its ports. `section`: a port by its name."""
 
     service: ServiceName
     port: int | None
+    section: str | None = None
 
 
 class Backend(NamedTuple):
@@ -181,8 +182,10 @@ def _parents(references: Sequence[Json], namespace: str) -> Iterable[Parent]:
         # An absent group is the Gateway API's own, which has no Services: for the core group it must be "".
         if reference.get("group", GROUP) == "" and reference.get("kind") == "Service":
             service = ServiceName(str(reference.get("namespace", namespace)), str(reference.get("name")))
-            port = reference.get("port")
-            yield Parent(service, port if isinstance(port, int) else None)
+            port, section = reference.get("port"), reference.get("sectionName")
+            yield Parent(
+                service, port if isinstance(port, int) else None, section if isinstance(section, str) else None
+            )
 
 
 def _check_rule(rule: Json) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -25,17 +26,13 @@ def cel_rules() -> CelRules:
     """What the definitions say beyond what the server understands."""
     if reason := missing() or MISSING:
         pytest.skip(reason)
-    folder = crd_folder()
-    assert folder is not None
-    return CelRules(folder)
+    return _rules()
 
 
 @pytest.fixture(scope="session")
 def broken_rules(cluster: Cluster) -> Callable[[Object], list[str]]:
     """The same for one object; where rules can't be read, none is broken: a test of `cel_rules` says so."""
-    folder = crd_folder()
-    assert folder is not None
-    return CelRules(folder).broken if MISSING is None else lambda _: []
+    return _rules().broken if MISSING is None else lambda _: []
 
 
 @pytest.fixture
@@ -48,3 +45,10 @@ def kube(cluster: Cluster) -> Client:
 def namespace(cluster: Cluster) -> Iterator[str]:
     with cluster.namespace() as name:
         yield name
+
+
+@functools.cache
+def _rules() -> CelRules:
+    folder = crd_folder()
+    assert folder is not None
+    return CelRules(folder)

@@ -12,6 +12,7 @@ from controller.gatewayapi.objects import Backend, ServiceName
 from controller.gatewayapi.render import GatewaySettings, remove_gateway, render_gateway
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Mapping, Route, Service
+from tests.property.test_gatewayapi import rendered, some_owner, some_table
 from tests.support.celrules import CelRules
 from tests.support.gatewayapi import Object
 from tests.support.kube import Client
@@ -168,3 +169,20 @@ def test_what_is_rendered_is_taken_as_it_is_and_taken_out_again(
     for document in remove_gateway(standing).removed:
         kube.must(kube.delete(dict(document)))
     assert kube.list("gateway.networking.k8s.io/v1", kind, namespace) == before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_made_of_any_owner_is_taken(
+    kube: Client, namespace: str, broken_rules: Callable[[Object], list[str]], seed: int
+) -> None:
+    """As many rules and matches as there may be."""
+    dice = Random(seed)
+    made = 0
+    for _ in range(12):
+        theirs, table = some_owner(dice), some_table(dice)
+        settings = {"mode": "router", "router": ROUTER} if dice.random() < 0.3 else {"router": ROUTER}
+        for document in [*theirs, *rendered(theirs, table, **settings).routes]:
+            sent = {**document, "metadata": {**document["metadata"], "namespace": namespace}}
+            assert broken_rules(kube.must(kube.create(sent, dry_run=True))) == []
+            made += 1
+    assert made > 30

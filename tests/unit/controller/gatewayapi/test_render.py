@@ -41,6 +41,8 @@ ONE = fork("one", "location-one.hotrod.svc")
 def owner(rules: str, kind: str = "HTTPRoute", name: str = "owner", **metadata: Any) -> Object:
     port = metadata.pop("port", 80)
     parent = {"group": "", "kind": "Service", "name": "location", **({"port": port} if port else {})}
+    if "section" in metadata:
+        parent["sectionName"] = metadata.pop("section")
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": kind,
@@ -294,6 +296,7 @@ class TestRefusals:
             pytest.param(
                 [owner(f"[{{{BACKEND}}}]"), owner(f"[{{{BACKEND}}}]", name="b", port=None)], "MixedPorts", id="ports"
             ),
+            pytest.param([owner(f"[{{{BACKEND}}}]", section="http")], "SectionName", id="a port by its name"),
             pytest.param([owner(f"[{{{BACKEND}}}]", annotations={OPT_OUT: "off"})], "OptedOut", id="a route's opt-out"),
             pytest.param(
                 [{"apiVersion": "v1", "kind": "Service", "metadata": {
