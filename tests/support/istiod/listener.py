@@ -23,11 +23,12 @@ _FILTERS = "type.googleapis.com/envoy.extensions.filters"
 
 @dataclass(frozen=True)
 class Backend:
-    """Where a cluster leads. `http2`: by prior knowledge, as istiod does for ports of that protocol."""
+    """Where a cluster leads, and what it speaks: http, http2 (by prior knowledge), or "as it came", which istiod does
+    where a port's protocol is not told (networking/core/cluster.go: setHttpOptions)."""
 
     port: int
     host: str = "127.0.0.1"
-    http2: bool = False
+    protocol: str = "http"
 
 
 Backends = Mapping[str, Backend]  # by cluster name
@@ -63,6 +64,15 @@ def bootstrap(configurations: Sequence[Document], backends: Backends, features: 
             "clusters": [_cluster(name, backends.get(name)) for name in names],
         },
     }
+
+
+_HTTP1 = {"http_protocol_options": {"enable_trailers": True}}
+_HTTP2: Document = {"http2_protocol_options": {}}
+_PROTOCOLS: dict[str, Document] = {
+    "http": {"explicit_http_config": _HTTP1},
+    "http2": {"explicit_http_config": _HTTP2},
+    "as it came": {"use_downstream_protocol_config": {**_HTTP1, **_HTTP2}},
+}
 
 
 def naming(configuration: Document) -> Document:
@@ -109,18 +119,16 @@ def _listener(number: int, configuration: Document) -> Document:
 
 def _cluster(name: str, backend: Backend | None) -> Document:
     endpoints: list[dict[str, Any]] = []
-    protocol: Document = {"http_protocol_options": {"enable_trailers": True}}
     if backend is not None:
         socket = {"socket_address": {"address": backend.host, "port_value": backend.port}}
         endpoints = [{"lb_endpoints": [{"endpoint": {"address": socket}}]}]
-        if backend.http2:
-            protocol = {"http2_protocol_options": {}}
+    protocol = _PROTOCOLS[backend.protocol if backend is not None else "http"]
     return {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": name, "endpoints": endpoints},
         "typed_extension_protocol_options": {
-            HTTP_OPTIONS: {"@type": f"type.googleapis.com/{HTTP_OPTIONS}", "explicit_http_config": protocol}
+            HTTP_OPTIONS: {"@type": f"type.googleapis.com/{HTTP_OPTIONS}", **protocol}
         },
     }
