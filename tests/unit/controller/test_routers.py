@@ -54,8 +54,8 @@ def test_a_file_is_read() -> None:
 def test_each_fault_by_its_path() -> None:
     assert faults(SERVICES.replace("8081", "0") + PREVIEWS.replace("web", "w--b")) == [
         "services[0].port: must be an integer in 1-65535, is 0",
-        "previews[0].endpoint: must be 1-60 of a-z 0-9 -, first and last alphanumeric, without '--', is 'w--b'",
-        "previews[1].endpoint: must be 1-60 of a-z 0-9 -, first and last alphanumeric, without '--', is 'w--b'",
+        "previews[0].endpoint: must be 1-60 of a-z 0-9 -, first and last alphanumeric, without '--', not 'xn', is 'w--b'",
+        "previews[1].endpoint: must be 1-60 of a-z 0-9 -, first and last alphanumeric, without '--', not 'xn', is 'w--b'",
     ]
     assert faults("services: []\nroutes: []\nversion: v") == ["'routes': unknown field", "'version': unknown field"]
     assert faults("- a") == ["must be an object with services and previews, is a list"]
