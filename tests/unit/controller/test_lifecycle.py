@@ -239,7 +239,7 @@ class TestDrain:
     def test_a_deletion_from_before_the_start_waits_for_proxies_to_return(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("controller.lifecycle._RETURN_S", 0.05)
+        monkeypatch.setattr("controller.lifecycle._RETURN_S", 0.5)
         write(tmp_path / "a.yaml", sandbox("old", deleted=NOON - 25 * SECOND), sandbox("older", deleted=NOON - HOUR))
 
         async def test() -> None:
