@@ -364,7 +364,7 @@ PREVIEW_TOKEN_FILE: Final = Option(
 PREVIEW_SESSION: Final = Option(
     "preview-session",
     "SECONDS",
-    seconds(1, 86400.0 * 400),
+    seconds(1),
     "how long a browser that logged in by the form needs not do it again, on one host",
     default="43200",
     why="a day's work; a token that is taken out of the file ends it at once",

@@ -209,9 +209,16 @@ class PlaceIndex:
         return ports.get(DEFAULT_PORT if port is None else port)
 
     def add_previews(self, previews: Sequence[Preview], view: WorkloadView | None) -> None:
-        """After all services, which decide where a preview's requests arrive. `view`: that of `PREVIEWS`."""
+        """After all services, which decide where a preview's requests arrive. `view`: that of `PREVIEWS`.
+
+        A host that could be a preview's is no service's: who asks for it must be let in.
+        """
         if previews:
-            self.previews = PreviewPlaces(previews, self, view)
+            hosts = PreviewHosts(previews)
+            for known in (self.by_authority, self._several):
+                for authority in [authority for authority in known if hosts.find(authority) is not None]:
+                    del known[authority]
+            self.previews = PreviewPlaces(previews, hosts, self, view)
             self._of[PREVIEWS] = self.previews.own_places
             self.upstreams.update(preview.upstream for preview in previews)
 
@@ -241,14 +248,18 @@ class PreviewPlaces:
 
     __slots__ = ("_any_place", "_places", "hosts", "own_places")
 
-    def __init__(self, previews: Sequence[Preview], index: PlaceIndex, view: WorkloadView | None) -> None:
-        self.hosts: Final = PreviewHosts(previews)
+    def __init__(
+        self, previews: Sequence[Preview], hosts: PreviewHosts, index: PlaceIndex, view: WorkloadView | None
+    ) -> None:
+        self.hosts: Final = hosts
         self._any_place: Final = _preview_place((), view)
         self.own_places: Final = [self._any_place]
         self._places: Final[dict[Endpoint, Place | None]] = {}
         for upstream in {preview.upstream for preview in previews}:
             authority = authority_of(upstream)
-            if index.lists(authority):
+            if hosts.find(authority) is not None:
+                self._places[upstream] = None  # it would lead back here
+            elif index.lists(authority):
                 self._places[upstream] = index.find(authority)  # None: its port is no service's
             else:
                 self._places[upstream] = place = _preview_place((upstream,), view)
@@ -262,7 +273,7 @@ class PreviewPlaces:
         return decision if decision.status else None
 
     def find(self, upstream: Endpoint) -> Place | None:
-        """Where requests for this upstream arrive; None: its host is a service's, but not at this port."""
+        """Where requests for this upstream arrive; None: its host is a service's at other ports, or a preview's."""
         return self._places.get(upstream)
 
 

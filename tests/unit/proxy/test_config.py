@@ -283,6 +283,48 @@ class TestAddressesThatMeet:
         assert str(parse(argv("--admin", admin), {}).admin) == admin
 
 
+class TestPreviews:
+    ROUTER = ("--mode", "router", "--listen", "127.0.0.1:1", "--table", "t")
+
+    def test_closed_by_default(self) -> None:
+        previews = parse(self.ROUTER, {}).previews
+        assert (previews.is_auth_required, previews.auth_header, previews.token_file) == (True, None, None)
+        assert (previews.session_s, previews.scheme) == (43200, "http")
+
+    def test_everything(self) -> None:
+        words = ["--preview-auth-header", "X-User", "--preview-auth-from", "10.0.0.0/8", "--preview-auth-from", "::1"]
+        words += ["--preview-session", "60", "--preview-scheme", "https", "--preview-auth", "off"]
+        previews = parse([*self.ROUTER, *words], {"POINTSMAN_PREVIEW_TOKEN_FILE": "tokens"}).previews
+        assert (previews.is_auth_required, previews.auth_header) == (False, b"x-user")
+        assert list(map(str, previews.auth_from)) == ["10.0.0.0/8", "::1/128"]
+        assert (previews.token_file, previews.token_file_origin) == ("tokens", "POINTSMAN_PREVIEW_TOKEN_FILE")
+        assert (previews.session_s, previews.scheme) == (60, "https")
+
+    @pytest.mark.parametrize(
+        ("words", "fault"),
+        [
+            (["--preview-auth-header", "x-user"], "--preview-auth-header: needs --preview-auth-from"),
+            (["--preview-auth-from", "::1"], "--preview-auth-from: needs --preview-auth-header"),
+            (["--preview-auth", "no"], "--preview-auth: must be required or off, is 'no'"),
+            (["--preview-session", "0"], "--preview-session: must be in 1-604800 seconds, is 0"),
+            (
+                ["--preview-auth-header", "x-k", "--preview-auth-from", "::1", "--key-header", "x-k"],
+                "--preview-auth-header: 'x-k' is also given as --key-header",
+            ),
+        ],
+    )
+    def test_faults(self, words: list[str], fault: str) -> None:
+        assert faults([*self.ROUTER, *words]) == [fault]
+
+    @pytest.mark.parametrize("name", ["Authorization", "cookie", "Host", "te", "baggage", "pointsman-hop"])
+    def test_fields_that_say_something_else(self, name: str) -> None:
+        (fault,) = faults([*self.ROUTER, "--preview-auth-header", name, "--preview-auth-from", "::1"])
+        assert fault.startswith("--preview-auth-header: must not be a field that ")
+
+    def test_a_sidecar_has_none(self) -> None:
+        assert faults(argv("--preview-token-file", "t")) == ["--preview-token-file: needs --mode router"]
+
+
 class TestShown:
     def test_help_names_every_flag_variable_and_default(self) -> None:
         words = help_text()

@@ -147,6 +147,26 @@ def test_cookies_of_answers_stay_home_and_nothing_else_is_changed() -> None:
     assert head.lines[-3:-1] == [b"Set-Cookie: a=b", b"X-Domain:  a; domain=b"]
 
 
+def test_a_service_opens_no_preview() -> None:
+    """Its hosts are asked for nothing, so none of them may be one that is."""
+    router = Router()
+    hosts = ("location", "Web--K.preview.example.", "other.preview.example", "a.b.preview.example")
+    services = [Service(hosts, PORT, WORKLOAD, BASELINE), Service(hosts[1:3], PORT, WORKLOAD, Endpoint("base", 2))]
+    router.tables.swap(RoutingTable("2", table().routes, services=services, previews=ENTRIES))
+    assert router.start(host=HOST)[0] == "down.head 401"
+    assert router.start(host=f"{HOST}:1")[0] == "down.head 401"
+    assert router.start(host=f"{HOST}:2")[0] == "down.head 401"
+    assert router.start(host="other.preview.example")[0] == "down.head 421"
+    assert router.start(host="a.b.preview.example") == ["connect base:1"]
+
+
+def test_a_preview_leads_to_no_preview() -> None:
+    router = Router(is_required=False)
+    loop = Preview("preview.example", "loop", Endpoint("web--k.preview.example", 80))
+    router.tables.swap(table(previews=(*ENTRIES, loop)))
+    assert router.start(host="loop--k.preview.example")[0] == "down.head 421"
+
+
 class TestLogin:
     def test_a_form_that_comes_in_pieces(self) -> None:
         router = Router()
