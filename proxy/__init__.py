@@ -1,10 +1,11 @@
-"""The sidecar: a header-aware routing proxy.
+"""The sidecar, or the router: a header-aware routing proxy.
 
 Reading order is data order; one request goes
 
     net/listener      accepted
     net/downstream    bytes in                         codec/h1/request   the head, parsed
     exchange          one request and its response     routing/key        the routing key in its headers
+                                                       places             which workload it is for: a router's by host
                                                        routing/decision   where it goes, and why
     net/pool          a connection to that endpoint
     net/upstream      the request out, the response in codec/h1/response  the answer's head, parsed

@@ -9,10 +9,12 @@ import pytest
 from proxy.admin import Admin
 from proxy.codec.events import RequestHead
 from proxy.config import PortSettings, SidecarSettings
-from proxy.modes import SidecarMode
+from proxy.modes import RouterMode, SidecarMode
 from proxy.net.http_server import Answer
+from proxy.routertables import RouterTables
 from proxy.routing.decision import Policy
 from proxy.routing.key import KeyReader, KeySettings
+from proxy.routing.table import RoutingTable, Service
 from proxy.tables import TableHolder
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.metrics import Metrics
@@ -36,8 +38,33 @@ def admin() -> Admin:
     )
 
 
-def explain(admin: Admin, body: bytes) -> Answer:
-    return admin.answer(RequestHead(b"POST", b"/explain", [b""], False), body)
+@pytest.fixture(scope="module")
+def router() -> Admin:
+    tables = RouterTables(Policy(), "test")
+    mode = RouterMode(tables)
+    tables.swap(
+        RoutingTable(
+            "1",
+            route_table(SANDBOX).routes,
+            services=[
+                Service(("location", "::1"), PORT, WORKLOAD, BASELINE),
+                Service(("closed",), PORT, WORKLOAD, BASELINE, ("cluster.local/ns/hotrod/*",)),
+            ],
+        )
+    )
+    return Admin(
+        tables=tables,
+        arrival=mode.arrival,
+        by_host=mode.by_host,
+        exposition=Exposition(Metrics(), tables.metrics_state),
+        reader=KeyReader(KeySettings()),
+        why_not_ready=lambda: None,
+        start_drain=lambda: None,
+    )
+
+
+def explain(admin: Admin, body: bytes, query: bytes = b"") -> Answer:
+    return admin.answer(RequestHead(b"POST", b"/explain" + query, [b""], False), body)
 
 
 HEADS = {
@@ -63,3 +90,54 @@ def test_a_head_is_explained(admin: Admin, name: str) -> None:
 def test_a_line_without_a_colon_is_told(admin: Admin, body: bytes) -> None:
     answer = explain(admin, body)
     assert (answer.status, answer.body[:5]) == (400, b"line ")
+
+
+ROUTED = b"baggage: sd-routing-key=key\r\n"
+CALLED = b"Host: closed\r\nX-Forwarded-Client-Cert: By=a;URI=spiffe://cluster.local/ns/%b/sa/web\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "host", "workload", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: LOCATION.:8081\r\n" + ROUTED, "LOCATION.:8081", str(WORKLOAD), "route"),
+        (b":method: GET\n:authority: location\n:path: /\n" + ROUTED, "location", str(WORKLOAD), "route"),
+        (b"Host: [0::1]\r\n", "[0::1]", str(WORKLOAD), "no_key"),
+        (b"Host: elsewhere\r\n" + ROUTED, "elsewhere", "", "unknown_host"),
+        (b"GET / HTTP/1.0\r\n" + ROUTED, "", "", "unknown_host"),
+        (ROUTED + b"\r\nHost: location\r\n", "", "", "unknown_host"),
+        (b"Host: closed\r\n" + ROUTED, "closed", str(WORKLOAD), "caller_not_allowed"),
+        (CALLED % b"hotrod" + ROUTED, "closed", str(WORKLOAD), "route"),
+        (CALLED % b"other" + ROUTED, "closed", str(WORKLOAD), "caller_not_allowed"),
+        (
+            b"Host: location\r\npointsman-hop: %b;baseline\r\n" % str(WORKLOAD).encode(),
+            "location",
+            str(WORKLOAD),
+            "loop",
+        ),
+    ],
+)
+def test_a_router_explains_by_host(router: Admin, head: bytes, host: str, workload: str, reason: str) -> None:
+    answer = explain(router, head)
+    assert answer.status == 200
+    found = json.loads(answer.body)
+    assert (found["host"], found["workload"], found["reason"]) == (host, workload, reason)
+    text = explain(router, head, b"?format=text").body.decode()
+    assert reason in text
+    assert all(line.isascii() and line.isprintable() for line in text.splitlines())
+
+
+def test_a_router_takes_no_port(router: Admin) -> None:
+    answer = explain(router, b"Host: location\r\n", b"?port=8081")
+    assert (answer.status, answer.body) == (400, b"port: a router tells it from the head's Host\n")
+
+
+def test_the_table_of_a_router_has_its_services(router: Admin, admin: Admin) -> None:
+    def table(of: Admin) -> dict[str, object]:
+        pieces = of.answer(RequestHead(b"GET", b"/table", [b""], False), b"").pieces
+        assert pieces is not None
+        found = json.loads(b"".join(pieces))
+        assert isinstance(found, dict)
+        return found
+
+    assert table(router)["services"] == [service.document() for service in router.tables.services()]
+    assert "services" not in table(admin)

@@ -325,6 +325,38 @@ class TestPreviews:
         assert faults(argv("--preview-token-file", "t")) == ["--preview-token-file: needs --mode router"]
 
 
+class TestRouter:
+    ROUTER = ("--mode", "router", "--listen", "127.0.0.1:16006", "--table", "table.yaml")
+
+    def test_only_what_is_required(self) -> None:
+        settings = parse(self.ROUTER, {})
+        assert settings.sidecar is None
+        assert settings.listens == (Endpoint("127.0.0.1", 16006),)
+        assert settings.identity_from == ()
+
+    def test_by_variables(self) -> None:
+        environ = {"POINTSMAN_MODE": "router", "POINTSMAN_LISTEN": "127.0.0.1:1,127.0.0.1:2", "POINTSMAN_TABLE": "t"}
+        assert parse([], environ).listens == (Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2))
+
+    def test_identity(self) -> None:
+        networks = parse([*self.ROUTER, "--identity-from", "127.0.0.6", "--identity-from=fd00::/8"], {}).identity_from
+        assert list(map(str, networks)) == ["127.0.0.6/32", "fd00::/8"]
+
+    @pytest.mark.parametrize(
+        "words", [("--baseline", "127.0.0.1:1"), ("--workload", "a/b/c"), ("--workload-port", "80")]
+    )
+    def test_what_the_table_tells(self, words: tuple[str, str]) -> None:
+        fault = f"{words[0]}: makes no sense in a router, whose table tells it (services)"
+        assert faults([*self.ROUTER, *words]) == [fault]
+
+    def test_what_only_a_router_takes(self) -> None:
+        fault = "--identity-from: makes no sense in a sidecar, which asks nobody's identity"
+        assert faults(argv("--identity-from", "127.0.0.6")) == [fault]
+
+    def test_another_mode(self) -> None:
+        assert faults(argv("--mode", "gateway")) == ["--mode: must be sidecar or router, is 'gateway'"]
+
+
 class TestShown:
     def test_help_names_every_flag_variable_and_default(self) -> None:
         words = help_text()

@@ -67,7 +67,14 @@ def large_document(version: str, routes: int = LARGE, port: int = 9081) -> str:
             "goneKeys": ["gone"],
             "goneRoutes": [{"routingKey": "alive", "baseline": baseline}],
             "services": [
-                {"hosts": ["location"], "port": 8081, "baseline": baseline, "upstream": {"host": "l", "port": 80}}
+                {"hosts": ["location"], "port": 8081, "baseline": baseline, "upstream": {"host": "l", "port": 80}},
+                {
+                    "hosts": ["m", "n"],
+                    "port": 8082,
+                    "baseline": baseline,
+                    "upstream": {"host": "m", "port": 80},
+                    "callers": ["cluster.local/ns/a/sa/b", "*/c"],
+                },
             ],
             "previews": [
                 {"domain": "preview.example", "endpoint": "web", "upstream": {"host": "f", "port": 80}},

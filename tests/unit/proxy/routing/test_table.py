@@ -28,7 +28,7 @@ def test_document_has_every_part_that_there_is() -> None:
         [b"b"],
         [b"c"],
         [GoneRoute("a", OTHER)],
-        [Service(("location",), 80, ME, endpoint)],
+        [Service(("location",), 80, ME, endpoint), Service(("driver",), 80, ME, endpoint, ("*",))],
         [Preview("p.example", "web", endpoint), Preview("p.example", "api", endpoint, "a")],
     )
     me = {"kind": "Deployment", "namespace": "hotrod", "name": "location"}
@@ -51,7 +51,10 @@ def test_document_has_every_part_that_there_is() -> None:
         "liveKeys": ["b"],
         "goneKeys": ["c"],
         "goneRoutes": [{"routingKey": "a", "baseline": {**me, "name": "driver"}}],
-        "services": [{"hosts": ["location"], "port": 80, "baseline": me, "upstream": fork}],
+        "services": [
+            {"hosts": ["location"], "port": 80, "baseline": me, "upstream": fork},
+            {"hosts": ["driver"], "port": 80, "baseline": me, "upstream": fork, "callers": ["*"]},
+        ],
         "previews": [
             {"domain": "p.example", "endpoint": "web", "upstream": fork},
             {"domain": "p.example", "endpoint": "api", "upstream": fork, "routingKey": "a"},

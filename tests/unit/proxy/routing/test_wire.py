@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from proxy.routing.callers import CALLER_RULE
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.text import parse_text
 from proxy.routing.wire import TableError, read_document, read_route, write_document
@@ -94,6 +95,8 @@ def test_defaults() -> None:
         document(routes=[route()], goneKeys=["abc"], liveKeys=["abc", "abc"]),  # the present wins; sets
         document(routes=[route()], goneRoutes=[{"routingKey": "abc", "baseline": LOCATION}]),
         document(services=[service(), service(upstream={"host": "location.svc", "port": 81})]),
+        document(services=[service(callers=[])]),
+        document(services=[service(callers=["*", "cluster.local/ns/a/sa/b", "spiffe://c/*"])]),
         document(previews=[preview(), preview(routingKey="a--b"), preview(endpoint="a-b")]),
     ],
 )
@@ -229,6 +232,12 @@ FAULTS: list[tuple[Any, list[str]]] = [
     (document(services=[service(hosts=[])]), ["services[0].hosts: must name at least one host"]),
     (document(services=[service(hosts=["a", "b:80"])]), [f"services[0].hosts[1]: {HOST_RULE}, is 'b:80'"]),
     (document(services=[without(service(), "hosts")]), ["services[0].hosts: missing"]),
+    (document(services=[service(callers="a")]), ["services[0].callers: must be a list ([] for none), is 'a'"]),
+    (document(services=[service(callers=["*", "a*b"])]), [f"services[0].callers[1]: must be {CALLER_RULE}, is 'a*b'"]),
+    (
+        document(services=[service(hosts=["::1"]), service(hosts=["0:0::1"])]),
+        ["services[1].hosts[0]: '0:0::1' with upstream port 80 is listed already: services[0].hosts[0]"],
+    ),
     (document(services=[service(port=0)]), ["services[0].port: must be an integer in 1-65535, is 0"]),
     (document(services=[service(upstream="a:80")]), ["services[0].upstream: must be an object, is 'a:80'"]),
     (
