@@ -92,6 +92,7 @@ def test_a_line_without_a_colon_is_told(admin: Admin, body: bytes) -> None:
     assert (answer.status, answer.body[:5]) == (400, b"line ")
 
 
+ME = str(WORKLOAD)
 ROUTED = b"baggage: sd-routing-key=key\r\n"
 CALLED = b"Host: closed\r\nX-Forwarded-Client-Cert: By=a;URI=spiffe://cluster.local/ns/%b/sa/web\r\n"
 
@@ -99,19 +100,19 @@ CALLED = b"Host: closed\r\nX-Forwarded-Client-Cert: By=a;URI=spiffe://cluster.lo
 @pytest.mark.parametrize(
     ("head", "host", "workload", "reason"),
     [
-        (b"GET / HTTP/1.1\r\nHost: LOCATION.:8081\r\n" + ROUTED, "LOCATION.:8081", str(WORKLOAD), "route"),
-        (b":method: GET\n:authority: location\n:path: /\n" + ROUTED, "location", str(WORKLOAD), "route"),
-        (b"Host: [0::1]\r\n", "[0::1]", str(WORKLOAD), "no_key"),
+        (b"GET / HTTP/1.1\r\nHost: LOCATION.:8081\r\n" + ROUTED, "LOCATION.:8081", ME, "route"),
+        (b":method: GET\n:authority: location\n:path: /\n" + ROUTED, "location", ME, "route"),
+        (b"Host: [0::1]\r\n", "[0::1]", ME, "no_key"),
         (b"Host: elsewhere\r\n" + ROUTED, "elsewhere", "", "unknown_host"),
         (b"GET / HTTP/1.0\r\n" + ROUTED, "", "", "unknown_host"),
         (ROUTED + b"\r\nHost: location\r\n", "", "", "unknown_host"),
-        (b"Host: closed\r\n" + ROUTED, "closed", str(WORKLOAD), "caller_not_allowed"),
-        (CALLED % b"hotrod" + ROUTED, "closed", str(WORKLOAD), "route"),
-        (CALLED % b"other" + ROUTED, "closed", str(WORKLOAD), "caller_not_allowed"),
+        (b"Host: closed\r\n" + ROUTED, "closed", ME, "caller_not_allowed"),
+        (CALLED % b"hotrod" + ROUTED, "closed", ME, "route"),
+        (CALLED % b"other" + ROUTED, "closed", ME, "caller_not_allowed"),
         (
-            b"Host: location\r\npointsman-hop: %b;baseline\r\n" % str(WORKLOAD).encode(),
+            b"Host: location\r\npointsman-hop: %b;baseline\r\n" % ME.encode(),
             "location",
-            str(WORKLOAD),
+            ME,
             "loop",
         ),
     ],
