@@ -36,9 +36,8 @@ MEMBER = st.one_of(
 LINE = st.builds(
     "{}: {}".format, st.sampled_from(["baggage", "Tracestate", "BAGGAGE"]), st.lists(MEMBER, max_size=3).map(",".join)
 )
-HOP = st.sampled_from(
-    [ME, "a/b/c", "a/b/c;baseline", f"a/b/c, {ME}", f"{ME}x"]
-)  # what a sidecar and a router read alike
+# What a sidecar and a router read alike.
+HOP = st.sampled_from([ME, "a/b/c", "a/b/c;baseline", f"a/b/c, {ME}", f"{ME}x"])
 HOPS = st.lists(st.builds("pointsman-hop: {}".format, HOP), max_size=1)
 POLICY = st.builds(Policy, unknown_key_rejects=st.booleans(), gone_key_rejects=st.booleans())
 HOSTS = ("location", "LOCATION", "location.", "location:8081", "Location.:1")

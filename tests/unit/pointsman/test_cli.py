@@ -126,11 +126,39 @@ class TestExplain:
         lines = capsys.readouterr().err.splitlines()
         assert [line.removeprefix("pointsman explain: ") for line in lines] == [
             "unknown flag '--jsn' (did you mean --json?)",
-            "--workload (or POINTSMAN_WORKLOAD) is required: workload that this proxy stands before, "
-            "e.g. hotrod/Deployment/location",
             "--port: must be a whole number in 1-65535, is 'x'",
             "--header: must be 'name: value', is 'no colon'",
+            "--workload or --header 'Host: ...' is required: whose request it is",
+            "--port: needs --workload; a router tells the port from the Host",
         ]
+        assert main(["explain", "--table", table, "--header", "Host: location", "--port", "80"]) == 2
+        fault = "pointsman explain: --port: needs --workload; a router tells the port from the Host\n"
+        assert capsys.readouterr().err == fault
+
+    @pytest.mark.parametrize(
+        ("host", "key", "workload", "reason"),
+        [
+            ("LOCATION.:80", "qwblp48fpmb30", "hotrod/Deployment/location", "route"),
+            ("location", "nobody", "hotrod/Deployment/location", "unknown_key"),
+            ("elsewhere", "qwblp48fpmb30", "", "unknown_host"),
+            ("web--qwblp48fpmb30.preview.example", "nobody", "hotrod/Deployment/location", "route"),
+            ("web--nobody.preview.example", "qwblp48fpmb30", "", "unknown_key"),
+            ("api--qwblp48fpmb30.preview.example", "qwblp48fpmb30", "", "unknown_preview"),
+        ],
+    )
+    def test_as_a_router(
+        self, table: str, capsys: pytest.CaptureFixture[str], host: str, key: str, workload: str, reason: str
+    ) -> None:
+        baseline = "{kind: Deployment, namespace: hotrod, name: location}"
+        upstream = "{host: location, port: 80}"
+        Path(table).write_text(
+            f"{TABLE}\nservices: [{{hosts: [location], port: 8081, baseline: {baseline}, upstream: {upstream}}}]\n"
+            f"previews: [{{domain: preview.example, endpoint: web, upstream: {upstream}}}]\n"
+        )
+        header = ("--header", f"Host: {host}", "--header", f"baggage: sd-routing-key={key}")
+        assert main(["explain", "--table", table, "--json", *header]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["host"], found["workload"], found["reason"]) == (host, workload, reason)
 
     def test_a_bad_table(self, table: str, capsys: pytest.CaptureFixture[str]) -> None:
         Path(table).write_text(TABLE.replace("8081", "0").replace("9081", "0"))

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.admin import Admin
 from proxy.codec.events import RequestHead
-from proxy.config import PortSettings, SidecarSettings
+from proxy.config import PortSettings, PreviewSettings, SidecarSettings
 from proxy.modes import RouterMode, SidecarMode
 from proxy.net.http_server import Answer
 from proxy.routertables import RouterTables
@@ -41,7 +41,8 @@ def admin() -> Admin:
 @pytest.fixture(scope="module")
 def router() -> Admin:
     tables = RouterTables(Policy(), "test")
-    mode = RouterMode(tables)
+    previews = PreviewSettings(True, None, (), None, "", 60, "https")
+    mode = RouterMode(tables, previews, KeySettings())
     tables.swap(
         RoutingTable(
             "1",

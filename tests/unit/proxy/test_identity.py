@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from proxy.identity import Identities
+from proxy.identity import Identities, Peers
 from proxy.routing.callers import Callers
 from tests.support.exchange import request_head
 
@@ -42,7 +42,7 @@ def test_a_caller_whom_nobody_names() -> None:
 
 
 def test_many_peers_are_remembered_within_bounds() -> None:
-    identities = Identities(NETWORKS)
+    peers = Peers(NETWORKS)
     for number in range(10_000):
-        assert not identities.may_call(WEB, request_head(NAMED), b"10.0.%d.%d" % divmod(number, 256))
-    assert len(identities._believed) < 5000
+        assert not peers.include(b"10.0.%d.%d" % divmod(number, 256))
+    assert len(peers._known) < 5000
