@@ -2,13 +2,16 @@
 
 Forms:
 
-- `strict` decides as the proxy does (SPEC 3), whatever the members are, up to 8192 bytes, for keys that are not
-  percent-encoded. What precedes what (`baggage` `tracestate`, the earlier name the later) is said by `withoutHeaders`,
-  not inside an expression, so that it holds for proxies that look at each line of a header alone.
+- `strict` decides as the proxy does (SPEC 3), on well-formed members, several lines, up to 8192 bytes, for values that
+  are not percent-encoded. `baggage` before `tracestate` is said by `withoutHeaders`.
 - `signadot` is the loose form of SPEC 8, byte for byte.
 
 A match is a tuple of alternatives (OR); each becomes a match block of its own, or is ANDed into the owner's (`merged`).
 At most one alternative of all keys' matches a request. manifests/istio/LIMITS.md lists what this can't say.
+
+Cost: Envoy tries a rule's expressions for each request that the rules before did not match. What counts is less how
+long they are than how many: a thousand do not stay in a core's cache. So there is one for each header, with all names
+of the key, as long as Istio takes it.
 
 Sources. Envoy matches regexes against whole values (source/common/common/regex.h). Before 1.39.0 it joined a header's
 lines with "," first; since, a matcher finds one if any line does, and `withoutHeaders` fails if any line matches
@@ -177,6 +180,10 @@ def _check(form: str, names: Sequence[str]) -> None:
 
 
 def _in_baggage(names: Sequence[str], key: str) -> list[HeaderMatch]:
+    whole = patterns.baggage_key(names, key)
+    if len(whole) <= MAX_REGEX:
+        return [HeaderMatch({"baggage": {"regex": whole}})]
+    # One for each name, where the names before it are not there: shorter, but more of them to try.
     return [
         HeaderMatch(
             {"baggage": _regex(patterns.baggage_last(name, key))},
@@ -188,6 +195,9 @@ def _in_baggage(names: Sequence[str], key: str) -> list[HeaderMatch]:
 
 def _in_tracestate(names: Sequence[str], key: str) -> list[HeaderMatch]:
     not_in_baggage = {"baggage": _regex(patterns.baggage_names(names))}
+    whole = patterns.tracestate_key(names, key)
+    if len(whole) <= MAX_REGEX:
+        return [HeaderMatch({"tracestate": {"regex": whole}}, not_in_baggage)]
     return [
         HeaderMatch(
             {"tracestate": _regex(patterns.tracestate_first(name, key))},

@@ -6,8 +6,8 @@ since (changelogs/1.39.0.yaml, `match_headers_individually`). Either is a list o
     last occurrence     ( anything "," )? MEMBER ( "," OTHER )*
     first occurrence    ( OTHER "," )* MEMBER ( "," anything )?
 
-where OTHER is a member of another name, a broken one or an empty one. RE2 has no lookahead, so "another name" is spelt
-out as a trie: a character that is not the name's next one, or that one and then the rest. Grammar and meaning of
+where OTHER is a member of another name, one without "=" or an empty one. RE2 has no lookahead, so "another name" is
+spelt out as a trie: a character that is not the name's next one, or that one and then the rest. Grammar and meaning of
 members: `proxy.routing.baggage`, `proxy.routing.tracestate`.
 
 Cost: RE2 runs each as a DFA, one step per byte; nothing here is counted or captured. Istio limits their length.
@@ -23,13 +23,11 @@ _OWS: Final = r"[ \t]*"
 _BEFORE: Final = r"(?:.*,)?" + _OWS
 _NO_EQUALS: Final = r"[^,=]*"  # an empty member, or one broken for want of "="
 _VALUE: Final = r"[!#-+\--:<-\[\]-~]*"  # W3C Baggage section 3.3.1
-# What is trimmed of a decoded value: space, tab and "+" (SPEC 3), here as they stand in a raw one.
-_PADDING: Final = r"(?:\+|%2[0Bb]|%09)*"
+# What is trimmed of a decoded value (SPEC 3), as far as it stands there unencoded.
+_PADDING: Final = r"\+*"
 # Properties, as they were sent, or as OpenTelemetry's Python SDK folds them into the value.
 _FOLDED: Final = rf"(?:%3[Bb]{_VALUE})?"
 _PROPERTIES: Final = r"(?:;[^,]*)?"
-# Breaks a member of baggage behind its "=": a character that must be encoded, or blanks between others.
-_BROKEN: Final = r"=[^;,]*(?:[^\t !#-\[\]-~]|[^ \t;,][ \t]+[^ \t;,])"
 
 _SPECIAL: Final = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
@@ -100,7 +98,7 @@ def _any(names: Iterable[str]) -> str:
 
 
 def _other(names: Sequence[str], *, blanks: bool) -> str:
-    """A member of another name than these, or a broken one. `blanks`: they may stand between name and "="."""
+    """A member of another name than these, or without "=". `blanks`: they may stand between name and "="."""
     return rf"(?:{_NO_EQUALS}|{_OWS}{_mismatch(names, blanks, first=True)}[^,]*)"
 
 
@@ -113,9 +111,9 @@ def _mismatch(rests: Sequence[str], blanks: bool, *, first: bool = False) -> str
     elif not blanks:
         alternatives = [f"[^{not_these}=,]"]
     elif not following:
-        alternatives = [rf"{_OWS}(?:[^= \t,]|{_BROKEN})"]
+        alternatives = [_OWS + r"[^= \t,]"]
     else:  # a longer name begins like this one
-        alternatives = [rf"[^{not_these}= \t,]", r"[ \t]+[^= \t,]", _OWS + _BROKEN]
+        alternatives = [rf"[^{not_these}= \t,]", r"[ \t]+[^= \t,]"]
     for character in following:
         inner = _mismatch([rest[1:] for rest in rests if rest[:1] == character], blanks)
         alternatives.append(literal(character) + inner)

@@ -48,6 +48,8 @@ STRICT = {
     "strict request without a key": Limit("424", BASELINE, (b"sd-strict=1",)),
     "strict request with two keys": Limit("424", "fork-0", (tagged(OTHER, tagged(), b"sd-strict=1"),)),
     "percent-encoded key": Limit("fork-0", BASELINE, (tagged(b"%71" + KEY[1:]),)),
+    "percent-encoded blanks round the key": Limit("fork-0", BASELINE, (tagged(b"%20" + KEY),)),
+    "broken member of a key's name": Limit("fork-0", BASELINE, (tagged() + b',sd-routing-key="x"',)),
     "key in a plain header": Limit("fork-0", BASELINE, plain=KEY),
     "value over 8192 bytes": Limit(BASELINE, "fork-0", (tagged(KEY + b"%3B" + b"x" * 8192),)),
     "loop": Limit("508", "fork-0", (tagged(),), hops=(b"hotrod/Deployment/location",)),

@@ -1,7 +1,8 @@
-"""A real Envoy with strict rules for each sandbox against the proxy: they send a request to the same place, always.
+"""A real Envoy with strict rules for each sandbox against the proxy: they send a request to the same place.
 
-Outside of it stand the lines of manifests/istio/LIMITS.md (`test_mesh_limits.py`): where lines are matched alone, such
-that contradict each other; where RE2 reads UTF-8, values that are none. `make fuzz-mesh` does the same for longer.
+The domain is that of `Maker.defined()`. Outside stand the lines of manifests/istio/LIMITS.md (`test_mesh_limits.py`):
+where lines are matched alone, such that contradict each other; where RE2 reads UTF-8, values that are none.
+`make fuzz-mesh` does the same for longer.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 def test_generated_headers(mesh: Mesh) -> None:
     ours, make = Ours(), Maker(Random(20), NAMES, KEYS)
-    made = [Case(make.wild()) for _ in range(SIZE)]
+    made = [Case(make.defined()) for _ in range(SIZE)]
     compare(mesh, ours, [case for case in made if case.headers.lines_agree(ours.reader)])
 
 
@@ -36,12 +37,12 @@ def test_generated_headers_where_lines_are_joined(tmp_path: Path) -> None:
     """Envoy before 1.39.0, and later ones that are told so: no line contradicts another."""
     make = Maker(Random(21), NAMES, KEYS)
     with run_rules(tmp_path, rules(KEYS, "strict"), JOINED) as mesh:
-        compare(mesh, Ours(), [Case(make.wild()) for _ in range(SIZE)])
+        compare(mesh, Ours(), [Case(make.defined()) for _ in range(SIZE)])
 
 
 def test_generated_headers_where_values_are_utf_8(tmp_path: Path) -> None:
     make = Maker(Random(22), NAMES, KEYS)
-    made = [Case(make.wild()) for _ in range(SIZE)]
+    made = [Case(make.defined()) for _ in range(SIZE)]
     with run_rules(tmp_path, rules(KEYS, "strict"), JOINED | UTF8) as mesh:
         compare(mesh, Ours(), [case for case in made if case.headers.is_utf8])
 

@@ -1,4 +1,4 @@
-"""What a mesh is told against how the proxy reads: they never differ, but for the lines of manifests/istio/LIMITS.md.
+"""What a mesh is told against how the proxy reads: they never differ on what `Maker.defined()` makes.
 
 `tests/differential/test_mesh_*.py` asks a real Envoy; here is volume, and releases of Envoy that are not installed.
 """
@@ -44,7 +44,7 @@ def test_strict_is_the_proxys_reading(names: tuple[str, ...], engine: str) -> No
     told = {key: key_matches(key, "strict", names) for key in KEYS}
     tried = hits = 0
     for _ in range(SIZE):
-        headers = make.wild()
+        headers = make.defined()
         if not (ENGINES[engine].latin1 or headers.is_utf8):
             continue
         if not (ENGINES[engine].joined or headers.lines_agree(read)):
@@ -113,7 +113,7 @@ def test_gateway_rules_in_order_are_the_proxys_reading(names: tuple[str, ...]) -
     make, read = Maker(Random(9), names, KEYS), reader(names)
     told = {key: gateway_key_matches(key, "strict", names) for key in KEYS}
     for _ in range(SIZE):
-        headers = make.wild()
+        headers = make.defined()
         rules = [
             *((_alternative(match), key) for key in KEYS for match in told[key].baggage),
             *((_alternative(match), None) for match in told[KEY].guard),

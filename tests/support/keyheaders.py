@@ -1,8 +1,8 @@
 """Routing headers made at random, biased to where two readings could part: near misses of names and of the key, blanks,
 empty members, several lines, properties as they are sent and as OpenTelemetry folds them, both headers at once.
 
-`Maker.defined()` stays within the grammar, but for members without "=". `Maker.wild()` does not. A key is never
-percent-encoded: that is beyond a regular expression.
+`Maker.defined()` stays where a mesh must decide as the proxy does: members of the key's names are well-formed and hold
+no percent-encoded characters but the folded properties' `;`. `Maker.wild()` does not. No key is encoded in either.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from proxy.routing import baggage, tracestate
 from proxy.routing.key import KeyReader
 
 _BLANKS = ("", "", "", "", " ", "\t", " \t ")
 _OTHER_NAMES = ("user", "s", "sd", "sd-", "sd-r", "sd-strict", "congo", "rojo@sd", "!#$%&'*+-.^_`|~09Az")
-_PADDING = ("", "", "", "", "+", "%20", "%09", "%2B", "%2b+", "%20%20")
+_PLUS = ("", "", "", "", "+", "++")
+_PADDING = (*_PLUS, "%20", "%09", "%2B", "%2b+", "%20%20")
 _PROPERTIES = ("", "", "", ";p=1", ";p", ";", " ;\tp = 1", ";sd-routing-key=other", ';"q"; a b')
-_FOLDED = ("", "", "", "%3Bp%3D1", "+%3Bp%3D1", "%3b", "%20%3B%zz", "%3Bsd-sandbox=other")
+_FOLDED = ("", "", "", "%3Bp%3D1", "+%3Bp%3D1", "%3b", "++%3B%zz", "%3Bsd-sandbox=other")
 # Breaks a member of baggage, wherever it stands in a value.
 _BAD = ('"', "\\", "a b", "\xc3\xa9", "\x80")
 
@@ -35,16 +35,13 @@ class Headers(NamedTuple):
         return None if key is None else key.decode("ascii")
 
     def lines_agree(self, reader: KeyReader) -> bool:
-        """Whether the lines that hold the deciding name say the same. If not, only their order decides, which a proxy
-        that looks at each line alone can't know (Envoy since 1.39.0)."""
-        reading = reader.read(self.baggage, self.tracestate)
-        if reading.name is None:
-            return True
-        if reading.header == "baggage":
-            found = [baggage.finder(reading.name).values([line]) for line in self.baggage]
-            return len({baggage.processed(values[-1]) for values in found if values}) == 1
-        found = [tracestate.finder(reading.name).values([line]) for line in self.tracestate]
-        return len({values[0] for values in found if values}) == 1
+        """Whether the lines of each header that have a member of the key's names say the same, read alone. If not, only
+        their order decides, which a proxy that looks at each line alone can't know (Envoy since 1.39.0)."""
+        alone = (
+            [reader.read([line], ()) for line in self.baggage],
+            [reader.read((), [line]) for line in self.tracestate],
+        )
+        return all(len({one.key for one in readings if one.name is not None}) <= 1 for readings in alone)
 
     @property
     def is_utf8(self) -> bool:
@@ -98,12 +95,14 @@ class Maker:
 
     def _baggage_member(self, key: str, broken: bool) -> str:
         pick = self.random.choice
-        value = pick(_PADDING) + self._value(key) + pick(_PADDING) + pick(_FOLDED)
-        if broken and self.random.random() < 0.2:
+        name = self._name()
+        padding = _PADDING if broken else _PLUS
+        value = pick(padding) + self._value(key) + pick(padding) + pick(_FOLDED)
+        if (broken or name not in self.names) and self.random.random() < 0.2:
             at = self.random.randint(0, len(value))
             value = value[:at] + pick(_BAD) + value[at:]
         blanks = [pick(_BLANKS) for _ in range(4)]
-        return f"{blanks[0]}{self._name()}{blanks[1]}={blanks[2]}{value}{blanks[3]}{pick(_PROPERTIES)}"
+        return f"{blanks[0]}{name}{blanks[1]}={blanks[2]}{value}{blanks[3]}{pick(_PROPERTIES)}"
 
     def _state_member(self, key: str, broken: bool) -> str:
         pick = self.random.choice
