@@ -1,4 +1,4 @@
-"""The command line: `quick`, `grpc` and `convergence` for tables beside the bars, `cpu` to tune one thing."""
+"""The command line: `quick`, `grpc`, `mesh` and `convergence` for tables beside the bars, `cpu` to tune one thing."""
 
 import argparse
 import signal
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from benchmarks import quick, tune
+from benchmarks import mesh, quick, tune
 from benchmarks.convergence import plan as convergence
 from benchmarks.generators import GeneratorFailed
 from benchmarks.grpc import plan as grpc
@@ -27,6 +27,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     quick.add_arguments(commands.add_parser("quick", parents=[shared], help="the table of make bench-quick"))
     grpc.add_arguments(commands.add_parser("grpc", help="gRPC over h2c: CPU per call, memory of open streams"))
+    mesh.add_arguments(commands.add_parser("mesh", parents=[shared], help="a mesh's rules and fan-in: CPU per request"))
     convergence.add_arguments(
         commands.add_parser("convergence", parents=[shared], help="from a change to the last proxy; the controller")
     )
@@ -42,7 +43,13 @@ def main() -> int:
         try:
             scene = _scene(options, cores, folder)
             stack.callback(scene.stop)
-            plans = {"quick": quick.run, "grpc": grpc.run, "convergence": convergence.run, "cpu": tune.run}
+            plans = {
+                "quick": quick.run,
+                "grpc": grpc.run,
+                "mesh": mesh.run,
+                "convergence": convergence.run,
+                "cpu": tune.run,
+            }
             run = plans[options.command]
             return run(options, scene, stack)
         except (ChildFailed, GeneratorFailed, NotInstalled) as error:

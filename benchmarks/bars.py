@@ -7,7 +7,8 @@ from benchmarks.figures import Point, Spread, added_ratio, find, percentile, rat
 
 # (sandboxes, tagged, at most so many times Envoy's CPU per request)
 _CPU_BARS = ((1, False, 0.60), (1, True, 0.60), (1000, False, 0.60), (1000, True, 0.05))
-_FLAT_BAR = 1.10  # 100,000 sandboxes against one, our own cost
+_FLAT_BAR = 1.10  # 100,000 sandboxes against one, our own cost; 1,000 against one, Envoy's with fan-in
+_ROUTER_BAR = 1.10  # times the sidecar's CPU per request
 _ADDED_LATENCY_BARS = (("p50", 0.6), ("p99", 1.0))  # times what Envoy adds
 _GRPC_CPU_BAR = 1.0  # times Envoy's CPU per unary call
 _GRPC_STREAMS_BAR = 2.0  # times Envoy's memory with all streams open
@@ -78,6 +79,19 @@ def grpc_comparisons(points: Sequence[Point]) -> list[Comparison]:
 
 def grpc_title(point: Point, value: str) -> str:
     return f"{point.measure} {value} {point.scenario}"
+
+
+def mesh_comparisons(points: Sequence[Point]) -> list[Comparison]:
+    """Fan-in at 1,000 sandboxes against itself at one; the router against the sidecar, as many sandboxes each."""
+    found = []
+    many, one = (find(points, "cpu", "envoy-fan-in", sandboxes) for sandboxes in (1000, 1))
+    flat = ratio(many, one, "cpu_us") if many and one else None
+    found.append(Comparison("fan-in, 1,000 sandboxes", "x 1 sandbox", _FLAT_BAR, flat))
+    for sandboxes in (1, 1000):
+        ours, theirs = (find(points, "cpu", target, sandboxes) for target in ("router", "sidecar"))
+        value = ratio(ours, theirs, "cpu_us") if ours and theirs else None
+        found.append(Comparison(f"router, {scenario(sandboxes)}", "x sidecar", _ROUTER_BAR, value))
+    return found
 
 
 def convergence_comparisons(points: Sequence[Point]) -> list[Comparison]:

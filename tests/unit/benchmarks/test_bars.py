@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.bars import Comparison, comparisons, grpc_comparisons
+from benchmarks.bars import Comparison, comparisons, grpc_comparisons, mesh_comparisons
 from benchmarks.figures import Point, Round, Spread
 
 
@@ -50,3 +50,13 @@ def test_grpc_has_a_bar_for_cpu_and_two_for_the_memory_of_streams() -> None:
 def test_grpc_without_envoy_has_no_verdict() -> None:
     [found] = grpc_comparisons([Point("grpc", "sidecar", 1, True, [Round({"cpu_us": 10})])])
     assert found.verdict == "-"
+
+
+def test_fan_in_is_flat_and_the_router_stands_beside_the_sidecar() -> None:
+    costs = {("envoy-fan-in", 1): 40, ("envoy-fan-in", 1000): 42, ("router", 1): 20, ("sidecar", 1): 16}
+    found = mesh_comparisons([_cpu(target, sandboxes, us) for (target, sandboxes), us in costs.items()])
+    assert [(each.what, each.verdict) for each in found] == [
+        ("fan-in, 1,000 sandboxes", "ok"),
+        ("router, 1 sandbox", "missed"),
+        ("router, 1,000 sandboxes", "-"),
+    ]
