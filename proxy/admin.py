@@ -93,7 +93,8 @@ class Admin:
             place = self.arrival(host, options.get("port", [None])[0])
         except BadQuestion as error:
             return Answer(400, f"{error}\n".encode())
-        explanation = explain_at(place, fields, self.reader, host if self.by_host else None, self.previews())
+        version = self.tables.current.version if self.tables.current is not None else None
+        explanation = explain_at(place, fields, self.reader, host if self.by_host else None, self.previews(), version)
         if options.get("format") == ["text"]:
             return Answer(200, explanation.to_text().encode())
         return Answer(200, json.dumps(explanation.to_dict(), indent=2).encode() + b"\n", _JSON)

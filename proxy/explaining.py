@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from proxy.errors import CALLER_NOT_ALLOWED
 from proxy.places import NO_PREVIEW_DECISION, PREVIEWS, Place, PreviewPlaces
@@ -12,6 +13,7 @@ from proxy.routing.decision import CALLER_DECISION, Decision
 from proxy.routing.explain import Arrival, Explanation, RoutingInputs, explain, routing_inputs
 from proxy.routing.key import KeyReader
 from proxy.routing.previews import PreviewHost
+from proxy.routing.view import WorkloadView
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -22,21 +24,30 @@ def explain_at(
     reader: KeyReader,
     host: bytes | None,
     previews: PreviewPlaces | None = None,
+    version: str | None = None,
 ) -> Explanation:
-    """The explanation of a request that arrives at the place, or nowhere. `host`: by which a router found it."""
+    """The explanation of a request that arrives at the place, or nowhere. `host`: by which a router found it.
+
+    `version`: of the table in force. A view that the last changes did not touch has the version of before them.
+    """
     inputs = routing_inputs(fields, reader.settings)
     if isinstance(place, Decision):
         preview = previews.hosts.find(host) if previews is not None and host is not None else None
         if previews is not None and preview is not None and host is not None:
-            return _explain_preview(previews, preview, fields, reader, host)
+            return _explain_preview(previews, preview, fields, reader, host, version)
         steps = (f"{_named(host or b'')}: {place.reason.text}",)
         return explain(inputs, reader, None, None, 0, arrival=Arrival(host or b"", steps, place))
     arrival = None if host is None else _arrival(place, fields, host)
-    return explain(inputs, reader, place.decider, None, place.number, place.view, arrival)
+    return explain(inputs, reader, place.decider, None, place.number, _view(place, version), arrival)
+
+
+def _view(place: Place, version: str | None) -> WorkloadView | None:
+    view = place.view
+    return view if view is None or version is None or view.version == version else replace(view, version=version)
 
 
 def _explain_preview(
-    previews: PreviewPlaces, preview: PreviewHost, fields: Fields, reader: KeyReader, host: bytes
+    previews: PreviewPlaces, preview: PreviewHost, fields: Fields, reader: KeyReader, host: bytes, version: str | None
 ) -> Explanation:
     """Of a preview's request, once its sender is let in."""
     inputs = routing_inputs(fields, reader.settings)
@@ -58,10 +69,10 @@ def _explain_preview(
             named,
             "no service lists that host: on to it, for the sidecars or the mesh there to route",
         )
-        return explain(inputs, reader, place.decider, None, place.number, place.view, Arrival(host, steps))
+        return explain(inputs, reader, place.decider, None, place.number, _view(place, version), Arrival(host, steps))
     arrival = _arrival(place, fields, host)
     arrival = Arrival(host, (named, *arrival.steps), arrival.refusal)
-    return explain(inputs, reader, place.decider, None, place.number, place.view, arrival)
+    return explain(inputs, reader, place.decider, None, place.number, _view(place, version), arrival)
 
 
 def _arrival(place: Place, fields: Fields, host: bytes) -> Arrival:

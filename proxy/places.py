@@ -12,8 +12,8 @@ How a router's places are made (`proxy.routertables` does it for a file and for 
     index.add_previews(previews, view_of[PREVIEWS])
     places.put(index)                       all at once: one assignment
 
-`Place.view` alone is changed later: `index.set_view(workload, view)` gives all places of one workload another view, and
-leaves the rest as they are. Views may share live and gone sets that are changed in place, as the feed's do.
+Later `index.set_view(workload, view)` gives all places of one workload another view, and previews come and go; the rest
+stays as it is. Views may share live and gone sets that are changed in place, as the feed's do.
 
 Hosts are compared without case and trailing dot. An authority's port counts only where a host has several entries; then
 it picks by the port of their `upstream`, and none is 80 (SPEC 4, "Router"). The usual spellings are keys of one
@@ -24,7 +24,8 @@ only so many, since authorities come from strangers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Set as AbstractSet
+from typing import Final, TypeVar
 
 from proxy.codec.edits import prepared
 from proxy.codec.events import Prepared
@@ -34,13 +35,15 @@ from proxy.routing.callers import Callers
 from proxy.routing.decision import NOT_SYNCED_DECISION, UNKNOWN_HOST_DECISION, Decider, Decision, Policy
 from proxy.routing.key import KeyReading
 from proxy.routing.names import Endpoint, Workload
-from proxy.routing.previews import PreviewHosts, authority_of
+from proxy.routing.previews import PreviewHosts, PreviewName, authority_of
 from proxy.routing.table import Preview, Service
 from proxy.routing.view import WorkloadView
 from proxy.telemetry.traffic import KeyTraffic
 
 HOP: Final = b"pointsman-hop"
 _LEARNED_AT_MOST: Final = 1024  # spellings, in one index
+
+T = TypeVar("T")
 
 
 class Place:
@@ -151,22 +154,34 @@ class RouterPlaces(Places):
 
 
 class PlaceIndex:
-    """The places of one list of services. `upstreams`: where their baselines are."""
+    """The places of one list of services."""
 
-    __slots__ = ("_left_to_learn", "_of", "_several", "by_authority", "previews", "upstreams")
+    __slots__ = (
+        "_hidden",
+        "_hidden_several",
+        "_left_to_learn",
+        "_of",
+        "_several",
+        "_upstreams",
+        "by_authority",
+        "previews",
+    )
 
     def __init__(self) -> None:
         # `host` where that is enough, and `host:port` with the port of its entry's upstream
         self.by_authority: Final[dict[bytes, Place]] = {}
-        self.upstreams: Final[set[Endpoint]] = set()
+        self._upstreams: Final[dict[Endpoint, int]] = {}  # how many services and previews name each
         self._several: Final[dict[bytes, dict[int, Place]]] = {}  # hosts with several entries, by upstream port
         self._of: Final[dict[Workload, list[Place]]] = {}
         self._left_to_learn = _LEARNED_AT_MOST
         self.previews: PreviewPlaces | None = None
+        # What of these is a preview's host
+        self._hidden: dict[bytes, Place] = {}
+        self._hidden_several: dict[bytes, dict[int, Place]] = {}
 
     def add(self, service: Service, place: Place) -> None:
         """Of two entries for one host and one upstream port the first one counts."""
-        self.upstreams.add(service.upstream)
+        self.count_upstream(service.upstream, 1)
         self._of.setdefault(service.baseline, []).append(place)
         for host in service.hosts:
             self._add_host(host_name(host.encode("ascii")), service.upstream.port, place)
@@ -209,18 +224,50 @@ class PlaceIndex:
         return ports.get(DEFAULT_PORT if port is None else port)
 
     def add_previews(self, previews: Sequence[Preview], view: WorkloadView | None) -> None:
-        """After all services, which decide where a preview's requests arrive. `view`: that of `PREVIEWS`.
-
-        A host that could be a preview's is no service's: who asks for it must be let in.
-        """
-        if previews:
-            hosts = PreviewHosts(previews)
-            for known in (self.by_authority, self._several):
-                for authority in [authority for authority in known if hosts.find(authority) is not None]:
-                    del known[authority]
-            self.previews = PreviewPlaces(previews, hosts, self, view)
+        """After all services, which decide where a preview's requests arrive. `view`: that of `PREVIEWS`."""
+        if previews and self.previews is None:
+            self.previews = PreviewPlaces(self, view)
             self._of[PREVIEWS] = self.previews.own_places
-            self.upstreams.update(preview.upstream for preview in previews)
+        if self.previews is not None:
+            domains = self.previews.hosts.domains
+            for preview in previews:
+                self.previews.put(preview)
+            if self.previews.hosts.domains != domains:
+                self._keep_apart(self.previews)
+
+    def remove_previews(self, names: Iterable[PreviewName]) -> None:
+        if self.previews is None:
+            return
+        domains = self.previews.hosts.domains
+        for name in names:
+            self.previews.remove(name)
+        if self.previews.hosts.domains != domains:
+            self._keep_apart(self.previews)
+        if not self.previews.hosts:
+            self.previews = None
+            del self._of[PREVIEWS]
+
+    def _keep_apart(self, previews: PreviewPlaces) -> None:
+        """A host that could be a preview's is no service's: who asks for it must be let in."""
+        self.by_authority.update(self._hidden)
+        self._several.update(self._hidden_several)
+        self._hidden = _taken_out(self.by_authority, previews.hosts)
+        self._hidden_several = _taken_out(self._several, previews.hosts)
+        previews.place_anew()
+
+    @property
+    def upstreams(self) -> AbstractSet[Endpoint]:
+        """Where baselines are, and what previews lead to."""
+        return self._upstreams.keys()
+
+    def count_upstream(self, upstream: Endpoint, by: int) -> int:
+        """How many name it now."""
+        count = self._upstreams.get(upstream, 0) + by
+        if count:
+            self._upstreams[upstream] = count
+        else:
+            del self._upstreams[upstream]
+        return count
 
     def lists(self, authority: bytes) -> bool:
         """Whether some service has this host, at whatever port."""
@@ -236,6 +283,11 @@ class PlaceIndex:
             place.view = view
 
 
+def _taken_out(known: dict[bytes, T], hosts: PreviewHosts) -> dict[bytes, T]:
+    """What stood in `known` under a preview's host."""
+    return {authority: known.pop(authority) for authority in list(known) if hosts.find(authority) is not None}
+
+
 # Whose view tells previews which keys are live: a workload that has no routes.
 PREVIEWS: Final = Workload("-", "-", "previews")
 
@@ -246,24 +298,55 @@ class PreviewPlaces:
     There every live key is one that is not forked, so a request goes on to the upstream; nothing marks it.
     """
 
-    __slots__ = ("_any_place", "_places", "hosts", "own_places")
+    __slots__ = ("_any_place", "_index", "_places", "hosts", "own_places")
 
-    def __init__(
-        self, previews: Sequence[Preview], hosts: PreviewHosts, index: PlaceIndex, view: WorkloadView | None
-    ) -> None:
-        self.hosts: Final = hosts
+    def __init__(self, index: PlaceIndex, view: WorkloadView | None) -> None:
+        self.hosts: Final = PreviewHosts()
+        self._index: Final = index
         self._any_place: Final = _preview_place((), view)
         self.own_places: Final = [self._any_place]
-        self._places: Final[dict[Endpoint, Place | None]] = {}
-        for upstream in {preview.upstream for preview in previews}:
-            authority = authority_of(upstream)
-            if hosts.find(authority) is not None:
-                self._places[upstream] = None  # it would lead back here
-            elif index.lists(authority):
-                self._places[upstream] = index.find(authority)  # None: its port is no service's
-            else:
-                self._places[upstream] = place = _preview_place((upstream,), view)
-                self.own_places.append(place)
+        # By upstream, with how many previews name it; None: its host is a service's at another port, or a preview's.
+        self._places: Final[dict[Endpoint, tuple[Place | None, int]]] = {}
+
+    def put(self, preview: Preview) -> None:
+        """One that is new, or has another upstream. Cost: 2 us."""
+        before = self.hosts.put(preview)
+        if before != preview.upstream:
+            self._count(preview.upstream, 1)
+            if before is not None:
+                self._count(before, -1)
+
+    def remove(self, name: PreviewName) -> None:
+        before = self.hosts.remove(name)
+        if before is not None:
+            self._count(before, -1)
+
+    def _count(self, upstream: Endpoint, by: int) -> None:
+        self._index.count_upstream(upstream, by)
+        known = self._places.get(upstream)
+        place, count = known if known is not None else (self._made_place(upstream), 0)
+        if count + by:
+            self._places[upstream] = place, count + by
+        else:
+            del self._places[upstream]
+            if place in self.own_places:
+                self.own_places.remove(place)
+
+    def place_anew(self) -> None:
+        """Which hosts are services' and which are previews' has changed."""
+        self.own_places[:] = [self._any_place]
+        for upstream, (_, count) in self._places.items():
+            self._places[upstream] = self._made_place(upstream), count
+
+    def _made_place(self, upstream: Endpoint) -> Place | None:
+        authority = authority_of(upstream)
+        if self.hosts.find(authority) is not None:
+            return None  # it would lead back here
+        if self._index.lists(authority):
+            return self._index.find(authority)
+        place = _preview_place((upstream,), self._any_place.view)
+        self.own_places.append(place)
+        return place
 
     def why_dead(self, key: bytes) -> Decision | None:
         """How a request under this key is refused; None: the key is live."""
@@ -274,7 +357,8 @@ class PreviewPlaces:
 
     def find(self, upstream: Endpoint) -> Place | None:
         """Where requests for this upstream arrive; None: its host is a service's at other ports, or a preview's."""
-        return self._places.get(upstream)
+        known = self._places.get(upstream)
+        return known[0] if known is not None else None
 
 
 NO_PREVIEW_DECISION: Final = Decision(UNKNOWN_PREVIEW, "none", None, None, UNKNOWN_PREVIEW.status)

@@ -23,6 +23,7 @@ from proxy.places import PREVIEWS, PlaceIndex, RouterPlaces, router_place
 from proxy.routing.decision import Policy
 from proxy.routing.gone import GoneMemory, remember
 from proxy.routing.names import Endpoint, Workload
+from proxy.routing.previews import PreviewName
 from proxy.routing.table import Preview, RoutingTable, Service
 from proxy.routing.view import WorkloadView
 from proxy.tables import SLICE_ROUTES, Holder, Table, freed, make_views
@@ -71,10 +72,11 @@ class RouterTables(Holder):
         views: Mapping[Workload, WorkloadView],
         services: Sequence[Service] | None = None,
         previews: Sequence[Preview] = (),
+        removed_previews: Sequence[PreviewName] = (),
         are_routes_same: bool = False,
     ) -> None:
-        """Put a table in force: all of it, or what changed. `services` None: those in force stay, previews too, and of
-        `views` only those that are given change."""
+        """Put a table in force: all of it, or what changed. `services` None: those in force stay, and of `views` and
+        previews only those that are given change."""
         if services is not None:
             index = PlaceIndex()
             for _ in self._indexing(services, previews, views, memory, index):
@@ -84,6 +86,7 @@ class RouterTables(Holder):
             self._base_views.update(views)
             is_joined = self._joined_keys is (memory.keys or None)
             self._join(memory, views if is_joined else self._base_views)
+            self._change_previews(memory, previews, removed_previews)
         self._joined_keys = memory.keys or None
         self._in_force(table, memory, endpoints, sandboxes, are_routes_same=are_routes_same)
 
@@ -92,6 +95,13 @@ class RouterTables(Holder):
         if index is not None:
             for workload in workloads:
                 index.set_view(workload, self._base_views[workload].joined_with(memory, workload))
+
+    def _change_previews(self, memory: GoneMemory, changed: Sequence[Preview], removed: Sequence[PreviewName]) -> None:
+        index = self.places.index
+        if index is not None:
+            index.remove_previews(removed)
+            if changed:
+                index.add_previews(changed, self._base_views[PREVIEWS].joined_with(memory, PREVIEWS))
 
     def _memory_expired(self) -> None:
         self._join(self.memory, self._base_views)

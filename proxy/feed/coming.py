@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from proxy.feed.messages import MAX_KEYS, MAX_PREVIEWS, MAX_ROUTES, MAX_SERVICES, SCHEMA, Change, Snapshot
-from proxy.feed.slice import Name, PreviewName, Slice, Update
+from proxy.feed.slice import Name, Slice, Update
 from proxy.routing.faults import TableError, excerpt
 from proxy.routing.names import Workload
+from proxy.routing.previews import PreviewName
 from proxy.routing.table import KIND, Preview, Route, Service
 from proxy.routing.view import KnownRoute
 from proxy.routing.wire import PartReader
@@ -91,7 +92,7 @@ class ComingSlice(_Coming):
     def end(self) -> None:
         """Raises: TableError."""
         self._end(self._coming_services)
-        self.slice.services = tuple(self._coming_services)
+        self.slice.set_services(self._coming_services)
 
     def _known_before(self, name: Name) -> KnownRoute | None:
         return None if self._old is None else self._old.known(name)

@@ -21,6 +21,7 @@ from proxy.collector import keep_from_collector
 from proxy.feed.coming import ComingSlice, ComingUpdate
 from proxy.feed.messages import PART_ROUTES, Ack, Change, Current, Nack, RefusedRoute, Resync, Snapshot
 from proxy.feed.slice import Name, Slice, Update
+from proxy.places import PREVIEWS
 from proxy.routertables import RouterTables
 from proxy.routing.faults import TableError
 from proxy.routing.gone import NOTHING_GONE, GoneMemory
@@ -196,16 +197,18 @@ class Receiver:
         names = table.endpoints, table.sandboxes
         if isinstance(tables, TableHolder):
             tables.put(table, table.view(tables.workload), memory, *names, are_routes_same=are_routes_same)
+        elif update is None or update.services is not None:
+            views = {workload: table.view(workload) for workload in (*table.served, PREVIEWS)}
+            previews = tuple(table.previews.values())
+            tables.put(table, memory, *names, views=views, services=table.services, previews=previews)
         else:
-            served = {service.baseline for service in table.services}
-            has_other_services = update is None or update.services is not None
-            changed = served if update is None or has_other_services else served & update.workloads()
             tables.put(
                 table,
                 memory,
                 *names,
-                views={workload: table.view(workload) for workload in changed},
-                services=table.services if has_other_services else None,
+                views={workload: table.view(workload) for workload in update.workloads() & table.served},
+                previews=tuple(update.previews.values()),
+                removed_previews=update.removed_previews,
                 are_routes_same=are_routes_same,
             )
         if table.refused:

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from proxy.routing.digest import key_digest
 from proxy.routing.gone import GONE_S, GoneMemory
 from proxy.routing.names import Endpoint, Workload
+from proxy.routing.previews import PreviewName
 from proxy.routing.table import Mapping, Preview, Route, Service
 from proxy.routing.view import KnownRoute, WorkloadView
 
@@ -24,7 +25,6 @@ UNREADABLE: Final = "unreadable"  # stands for the sandbox of a route that can't
 
 T = TypeVar("T")
 Name = tuple[Workload, bytes]  # of a route: its workload and its key
-PreviewName = tuple[str, str, str | None]  # domain, endpoint, and the key that it is for
 
 
 @dataclass(slots=True)
@@ -58,7 +58,8 @@ class Update:
     @property
     def changes_routes(self) -> bool:
         """Whether destinations may be others, or baselines."""
-        return bool(self.routes or self.refused or self.removed_routes or self.services is not None)
+        is_routed = self.routes or self.refused or self.removed_routes
+        return bool(is_routed or self.services is not None or self.previews or self.removed_previews)
 
     def workloads(self) -> set[Workload]:
         """Those whose routes, present or gone, are not as they were."""
@@ -91,6 +92,7 @@ class Slice:
         self.gone: Final[set[bytes]] = set()
         self.refused: Final[dict[Name, tuple[str, ...]]] = {}
         self.services: tuple[Service, ...] = ()
+        self.served: frozenset[Workload] = frozenset()  # by the services
         self.previews: Final[dict[PreviewName, Preview]] = {}
         self.count = 0  # of routes
         self._of: Final[dict[Workload, OfWorkload]] = {}
@@ -214,9 +216,13 @@ class Slice:
             memory.keys.pop(name, None)
         self._apply_hosts(update)
 
+    def set_services(self, services: Iterable[Service]) -> None:
+        self.services = tuple(services)
+        self.served = frozenset(service.baseline for service in self.services)
+
     def _apply_hosts(self, update: Update) -> None:
         if update.services is not None:
-            self.services = tuple(update.services)
+            self.set_services(update.services)
         for name in update.removed_previews:
             self.previews.pop(name, None)
         self.previews.update(update.previews)

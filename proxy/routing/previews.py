@@ -39,18 +39,41 @@ class PreviewHost:
         self.upstream = upstream
 
 
+PreviewName = tuple[str, str, str | None]  # what a preview's host is made of: domain, endpoint, and its key or None
+
+
 class PreviewHosts:
     """The `previews` of one routing table, as requests look them up."""
 
     __slots__ = ("_domains",)
 
-    def __init__(self, previews: Iterable[Preview]) -> None:
-        domains: dict[bytes, dict[tuple[bytes, bytes], Endpoint]] = {}
+    def __init__(self, previews: Iterable[Preview] = ()) -> None:
+        self._domains: Final[dict[bytes, dict[tuple[bytes, bytes], Endpoint]]] = {}
         for preview in previews:
-            of_domain = domains.setdefault(preview.domain.encode("ascii"), {})
-            key = preview.routing_key.encode("ascii") if preview.routing_key is not None else _EVERY
-            of_domain[preview.endpoint.encode("ascii"), key] = preview.upstream
-        self._domains: Final = domains
+            self.put(preview)
+
+    def put(self, preview: Preview) -> Endpoint | None:
+        """Adds it; the upstream of one that was there."""
+        of_domain = self._domains.setdefault(preview.domain.encode("ascii"), {})
+        name = _entry(preview.endpoint, preview.routing_key)
+        before = of_domain.get(name)
+        of_domain[name] = preview.upstream
+        return before
+
+    def remove(self, name: PreviewName) -> Endpoint | None:
+        """Takes it away; the upstream that it had, if it was there."""
+        domain = name[0].encode("ascii")
+        of_domain = self._domains.get(domain)
+        if of_domain is None:
+            return None
+        before = of_domain.pop(_entry(name[1], name[2]), None)
+        if not of_domain:
+            del self._domains[domain]
+        return before
+
+    @property
+    def domains(self) -> frozenset[bytes]:
+        return frozenset(self._domains)
 
     def __bool__(self) -> bool:
         return bool(self._domains)
@@ -77,6 +100,10 @@ class PreviewHosts:
 
 
 _EVERY: Final = b""  # in place of a key: an entry for every one
+
+
+def _entry(endpoint: str, key: str | None) -> tuple[bytes, bytes]:
+    return endpoint.encode("ascii"), key.encode("ascii") if key is not None else _EVERY
 
 
 def bare_host(authority: bytes) -> bytes:

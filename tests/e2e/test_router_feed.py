@@ -290,3 +290,29 @@ def test_tokens_of_routers_and_of_sidecars(tmp_path: Path, services_file: Path, 
             assert controller.ask("GET", "/api/v1/proxies", token=mesh).status == 403
             attached = controller.ask("GET", "/api/v1/proxies").json["items"]
             assert [each["mode"] for each in attached] == ["router"]  # type: ignore[index, attr-defined]
+
+
+def test_endpoints_of_sandboxes_are_previews(
+    tmp_path: Path, services_file: Path, baseline: Origin, sandbox: Origin
+) -> None:
+    flags = ("--services", str(services_file), "--preview-domain", "p.example")
+    at_web = get("/", host="web--pr-1.p.example")
+    with run_controller(tmp_path / "objects", *flags) as controller:
+        document = forked("pr-1", sandbox.port)
+        spec = document["spec"]
+        assert isinstance(spec, dict)
+        spec["endpoints"] = [{"name": "web", "target": f"http://127.0.0.1:{baseline.port}"}]
+        with routing(tmp_path, controller.url, "--preview-auth", "off") as router:
+            assert ask(router.port, at_web).status == 421
+            made = controller.put(document).json
+            assert made["status"]["endpoints"][0]["url"] == "https://web--pr-1.p.example"  # type: ignore[index]
+            assert receipt(controller)["isComplete"]
+            # No service has this address as its host: on to it, with the key.
+            assert seen(router, at_web)[:2] == (200, "baseline")
+            assert baseline.requests[-1].values(b"baggage") == [b"sd-routing-key=pr-1"]
+            with_host = service("127.0.0.1", "location", upstream=baseline.port)
+            put_services(services_file, {"services": [with_host]})
+            until(lambda: seen(router, at_web)[1] == "sandbox", "the service", within_s=15)
+            assert seen(router, get("/", host="web--pr-2.p.example"))[0] == 421
+            controller.ask("DELETE", path_of("pr-1"))
+            until(lambda: ask(router.port, at_web).status == 421, "the end of the preview")

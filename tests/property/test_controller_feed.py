@@ -47,6 +47,7 @@ T = TypeVar("T")
 PEERS = (("a", "1"), ("a", "2"), ("b", "1"), (None, "1"), (None, "2"))
 SERVICES = [Service((name,), 8081, workload(name), Endpoint(name, port)) for name in "abc" for port in (80, 81)]
 HOSTS = [f"{name}{port}".encode() for name in "abcd" for port in ("", ":81")]
+PREVIEW_HOSTS = [f"{name}--{key}.p.example".encode() for name in ("web", "api") for key in "kln"]
 PREVIEWS = [Preview("p.example", name, Endpoint(name, port)) for name in ("web", "api") for port in (80, 81)]
 
 
@@ -142,7 +143,18 @@ class Peer:
             for (key, strict), reading in READINGS.items():
                 decision = place.decider.decide(reading, place.view, place.number)
                 found[key, where, host, strict] = f"{decision} {decision.mapping} {place.baseline}"
+        for host in PREVIEW_HOSTS:
+            found[host[5:6].decode(), None, host] = self.preview(tables, host)
         return found
+
+    def preview(self, tables: RouterTables, host: bytes) -> str:
+        previews = tables.places.previews
+        preview = previews.hosts.find(host) if previews is not None else None
+        if previews is None or preview is None or preview.upstream is None:
+            return "none"
+        place = previews.find(preview.upstream)
+        where = (place.decider.workload, place.baseline) if place is not None else None
+        return f"{preview.upstream} {where} {previews.why_dead(preview.key)}"
 
     def has(self, compilation: Compilation, *, but: set[tuple[str, Workload | None]] = frozenset()) -> None:  # type: ignore[assignment]
         """Fails if it has anything else than its part of the table; `but`: key and workload of what it refused."""
@@ -155,6 +167,9 @@ class Peer:
             assert current.services == compilation.for_routers.services
             assert set(current.previews.values()) == set(compilation.table.previews)
             assert len(current.previews) == len(compilation.table.previews)
+            upstreams = {each.upstream for each in (*compilation.table.services, *compilation.table.previews)}
+            assert isinstance(self.tables, RouterTables)
+            assert self.tables.upstreams == upstreams
         assert current.endpoints == {
             endpoint for route in current.routes for each in route.mappings for endpoint in each.destinations
         }
@@ -358,7 +373,7 @@ def happens(world: World, what: str, choices: Choices) -> None:
         if choices.one_of("put", "put", "delete") == "put":
             key, port = choices.one_of("k", "l", "m", "n"), choices.one_of(9081, 9082)
             changes = choices.one_of(("a",), ("b",), ("a", "b"), ("c",))
-            endpoints = choices.one_of((), (PreviewEndpoint("web", "f"),), (PreviewEndpoint("api", f"f:{port}"),))
+            endpoints = choices.one_of((), (PreviewEndpoint("web", "a"),), (PreviewEndpoint("api", f"f:{port}"),))
             forked = (local(each, target_port=port) for each in changes)
             world.put(sandbox(name, *forked, key=key, endpoints=endpoints))
         else:

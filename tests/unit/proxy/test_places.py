@@ -6,7 +6,7 @@ from proxy.errors import NOT_SYNCED, UNKNOWN_HOST
 from proxy.places import PlaceIndex, RouterPlaces, router_place
 from proxy.routing.decision import Policy
 from proxy.routing.names import Endpoint, Workload
-from proxy.routing.table import RoutingTable, Service
+from proxy.routing.table import Preview, RoutingTable, Service
 
 LOCATION = Workload("hotrod", "Deployment", "location")
 DRIVER = Workload("hotrod", "Deployment", "driver")
@@ -125,3 +125,41 @@ def test_upstreams() -> None:
     router = places(service("a"), service("b", upstream_port=81))
     assert router.index is not None
     assert router.index.upstreams == {Endpoint("up", 80), Endpoint("up", 81)}
+
+
+class TestPreviewsThatComeAndGo:
+    """Hosts below a preview domain are previews' alone for as long as there is that domain."""
+
+    WEB = Preview("preview.example", "web", Endpoint("up", 80))
+    LOOP = Preview("other.example", "loop", Endpoint("web--k.preview.example", 80))
+    NAMES = (b"web--k.preview.example", b"WEB--k.preview.example.:80", b"location")
+
+    def numbers(self, router: RouterPlaces) -> list[int | None]:
+        return [found(router, name) for name in self.NAMES]
+
+    @pytest.mark.parametrize("several", [False, True])
+    def test_a_service_is_hidden_and_comes_back(self, several: bool) -> None:
+        one = service("web--k.preview.example", "location")
+        others = (service("web--k.preview.example", port=8082, upstream_port=81),) if several else ()
+        router = places(one, *others)
+        index = router.index
+        assert index is not None
+        assert self.numbers(router) == [8081] * 3
+        index.add_previews([self.WEB], VIEW)
+        assert self.numbers(router) == [None, None, 8081]
+        index.add_previews([Preview("preview.example", "api", Endpoint("up", 80))], VIEW)
+        index.remove_previews([("preview.example", "web", None)])
+        assert self.numbers(router) == [None, None, 8081]
+        index.remove_previews([("preview.example", "api", None)])
+        assert self.numbers(router) == [8081] * 3
+
+    def test_what_would_lead_to_a_preview_leads_nowhere(self) -> None:
+        index = PlaceIndex()
+        index.add_previews([self.LOOP], VIEW)
+        assert index.previews is not None
+        assert index.previews.find(self.LOOP.upstream) is not None
+        index.add_previews([self.WEB], VIEW)
+        assert index.previews.find(self.LOOP.upstream) is None
+        assert len(index.previews.own_places) == 2  # that of any, and that of `up`
+        index.remove_previews([("preview.example", "web", None)])
+        assert index.previews.find(self.LOOP.upstream) is not None

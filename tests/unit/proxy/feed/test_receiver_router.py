@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from proxy.explaining import explain_at
 from proxy.feed.messages import Ack, Change, Current, Nack, RefusedRoute, Resync, Snapshot
 from proxy.feed.receiver import Receiver
 from proxy.feed.slice import UNREADABLE
@@ -33,6 +34,10 @@ def name(key: str, workload: str = A) -> dict[str, object]:
 def preview(endpoint: str = "web", key: str | None = None, port: int = 80) -> dict[str, object]:
     found = {"domain": "p.example", "endpoint": endpoint, "upstream": {"host": "a", "port": port}}
     return found if key is None else found | {"routingKey": key}
+
+
+def without_upstream(document: dict[str, object]) -> dict[str, object]:
+    return {field: value for field, value in document.items() if field != "upstream"}
 
 
 class Script:
@@ -230,12 +235,57 @@ def test_previews(script: Script) -> None:
     assert now() == [preview("api", "k"), preview()]
     script.change(2, 1, previews=[preview("api", "l"), preview(port=81)], removed_previews=[{**preview("api", "k")}])
     assert now() == [preview("api", "l"), preview(port=81)]
-    gone = preview()
-    del gone["upstream"]
-    script.change(3, 2, removed_previews=[gone])
+    script.change(3, 2, removed_previews=[without_upstream(preview())])
     assert now() == [preview("api", "l")]
     script.snapshot(4)
     assert now() == []
+
+
+def test_where_previews_lead_when_they_change(script: Script) -> None:
+    def leads(host: str) -> tuple[str, int] | str:
+        """To which upstream; or why not."""
+        previews = script.tables.places.previews
+        found = previews.hosts.find(host.encode()) if previews is not None else None
+        if previews is None or found is None or found.upstream is None:
+            return "unknown"
+        dead = previews.why_dead(found.key)
+        place = previews.find(found.upstream)
+        assert place is not None
+        return place.baseline[0] if dead is None else dead.reason.name
+
+    script.snapshot(1, liveKeys=["k", "l"])
+    assert leads("web--k.p.example") == "unknown"
+    script.change(2, 1, previews=[preview(), preview("api", "k", 81), preview("other", port=81)])
+    assert leads("web--k.p.example") == ("127.0.0.1", 80)  # the place of a service
+    assert script.tables.places.previews is not None
+    assert leads("web--x.p.example") == "unknown_key"
+    assert leads("api--l.p.example") == "unknown"
+    at_81 = {**preview("api", "k", 81), "upstream": {"host": "elsewhere", "port": 81}}
+    script.change(3, 2, previews=[at_81])
+    assert leads("api--k.p.example") == ("elsewhere", 81)
+    assert ("elsewhere", 81) in script.tables.upstreams
+    script.change(4, 3, not_live_keys=["k"])
+    assert (leads("api--k.p.example"), leads("web--k.p.example")) == ("gone_key", "gone_key")
+    script.change(5, 4, live_keys=["k"], removed_previews=[without_upstream(preview())])
+    assert (leads("api--k.p.example"), leads("web--k.p.example")) == (("elsewhere", 81), "unknown")
+    script.change(6, 5, services=[service("elsewhere", upstream=81, workload=A)])
+    assert leads("api--k.p.example") == ("127.0.0.1", 81)  # a service's now
+    removed = [without_upstream(preview("api", "k")), without_upstream(preview("other"))]
+    script.change(7, 6, removed_previews=[*removed, without_upstream(preview("never-there"))])
+    assert script.tables.places.previews is None
+    assert script.tables.upstreams == {("127.0.0.1", 81)}
+    script.change(8, 7, previews=[preview()])
+    assert script.tables.upstreams == {("127.0.0.1", 81), ("a", 80)}
+    assert leads("web--l.p.example") == ("a", 80)
+
+
+def test_explanations_name_the_table_in_force(script: Script) -> None:
+    script.snapshot(1, route("k", [1], workload=A))
+    script.change(2, 1, routes=[route("l", [1], workload=B)])
+    fields = [(b"host", b"a"), (b"baggage", b"sd-routing-key=k")]
+    found = explain_at(script.place("a"), fields, READER, b"a", script.tables.places.previews, "v2")
+    assert (found.table_version, found.sandbox) == ("v2", "local-location")
+    assert any(step.startswith("table 'v2'") for step in found.steps)
 
 
 def test_a_salt_is_not_ours(script: Script) -> None:
