@@ -52,7 +52,7 @@ def _explain_preview(
     """Of a preview's request, once its sender is let in."""
     inputs = routing_inputs(fields, reader.settings)
     place = previews.find(preview.upstream) if preview.upstream is not None else None
-    refusal = NO_PREVIEW_DECISION if place is None or not preview.key else previews.why_dead(preview.key)
+    refusal = previews.why_dead(preview.key) if preview.key else NO_PREVIEW_DECISION
     if place is None or refusal is not None:
         decision = refusal if refusal is not None else NO_PREVIEW_DECISION
         return explain(

@@ -83,11 +83,11 @@ class Gateway:
         stopped = self._authenticate(head, peer) if self._credentials.is_required else None
         if stopped is not None:
             return stopped
-        if host.upstream is None:
-            return _NO_PREVIEW
-        dead = previews.why_dead(host.key)
+        dead = previews.why_dead(host.key)  # first: with a sandbox go its endpoints, too
         if dead is not None:
             return Arrival(None, dead)
+        if host.upstream is None:
+            return _NO_PREVIEW
         place = previews.find(host.upstream)
         if place is None:
             return _NO_PREVIEW

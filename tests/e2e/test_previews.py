@@ -51,6 +51,7 @@ class TestHosts:
             (f"other--gone.{DOMAIN}", 424, "", "none; reason=gone_key"),
             (f"web--unknown.{DOMAIN}", 424, "", "none; reason=unknown_key"),
             (f"other--unknown.{DOMAIN}", 424, "", "none; reason=unknown_key"),
+            (f"none--gone.{DOMAIN}", 424, "", "none; reason=gone_key"),  # as where an endpoint went with its sandbox
             (f"none--{KEY}.{DOMAIN}", 421, "", "none; reason=unknown_preview"),
             (f"port--{KEY}.{DOMAIN}", 421, "", "none; reason=unknown_preview"),
             (f"xn--{KEY}.{DOMAIN}", 421, "", "none; reason=unknown_preview"),

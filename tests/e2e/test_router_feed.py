@@ -313,6 +313,11 @@ def test_endpoints_of_sandboxes_are_previews(
             with_host = service("127.0.0.1", "location", upstream=baseline.port)
             put_services(services_file, {"services": [with_host]})
             until(lambda: seen(router, at_web)[1] == "sandbox", "the service", within_s=15)
-            assert seen(router, get("/", host="web--pr-2.p.example"))[0] == 421
+            assert seen(router, get("/", host="web--pr-2.p.example"))[::2] == (424, "none; reason=unknown_key")
+            other = forked("pr-2", sandbox.port)
+            other["spec"]["endpoints"] = spec["endpoints"]  # type: ignore[index]
+            controller.put(other)
+            assert receipt(controller, "pr-2")["isComplete"]
             controller.ask("DELETE", path_of("pr-1"))
-            until(lambda: ask(router.port, at_web).status == 421, "the end of the preview")
+            until(lambda: seen(router, at_web)[::2] == (424, "none; reason=gone_key"), "the end of the preview")
+            assert seen(router, get("/", host="web--pr-2.p.example"))[1] == "sandbox"
