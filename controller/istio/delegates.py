@@ -41,7 +41,7 @@ def expanded(routes: Sequence[Route], namespace: str, delegates: Mapping[tuple[s
     """The routes with those of delegates in the place of what includes them. `namespace`: of the root."""
     found: list[Route] = []
     for route in routes:
-        if "delegate" not in route:
+        if route.get("delegate") is None:
             found.append(route)
             continue
         where = delegate_of(route, namespace)

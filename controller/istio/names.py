@@ -92,4 +92,4 @@ def digest(*identity: object) -> str:
 def is_our_route(route: Mapping[str, object]) -> bool:
     """Whether a route in a list of somebody else is ours. A delegating route never is: its owner made it for us."""
     name = route.get("name")
-    return isinstance(name, str) and name.startswith(PREFIX) and "delegate" not in route
+    return isinstance(name, str) and name.startswith(PREFIX) and route.get("delegate") is None

@@ -37,7 +37,8 @@ class ManifestReader(Reader):
         return found
 
     def word(self, value: object, path: str, default: str | None = None) -> str:
-        if (value is None or value is MISSING) and default is not None:
+        """With a default, an empty one is a missing one: templates leave such behind."""
+        if default is not None and (value is None or value is MISSING or value == ""):
             return default
         if not isinstance(value, str) or not value:
             self.wrong(path, "must be a string", None if value is MISSING else value)

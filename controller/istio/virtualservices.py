@@ -162,23 +162,22 @@ class _Reader(ManifestReader):
 
     def _route(self, route: Mapping[str, object], path: str) -> None:
         for block_path, block in self.parts(route.get("match"), f"{path}.match"):
-            if "port" in block:
-                self.port(block["port"], f"{block_path}.port")
+            if (port := block.get("port")) is not None:
+                self.port(port, f"{block_path}.port")
             for name in ("headers", "withoutHeaders"):
                 self.part(block.get(name), f"{block_path}.{name}")
         for entry_path, entry in self.parts(route.get("route"), f"{path}.route"):
             destination = self.part(entry.get("destination"), f"{entry_path}.destination")
             self.word(destination.get("host"), f"{entry_path}.destination.host")
-            port = self.part(destination.get("port"), f"{entry_path}.destination.port")
-            if "number" in port:
-                self.port(port["number"], f"{entry_path}.destination.port.number")
-            if "subset" in destination:
-                self.word(destination["subset"], f"{entry_path}.destination.subset", "")
-            if "weight" in entry:
-                self.whole(entry["weight"], f"{entry_path}.weight", 0, (1 << 31) - 1)
+            number = self.part(destination.get("port"), f"{entry_path}.destination.port").get("number")
+            if number is not None:
+                self.port(number, f"{entry_path}.destination.port.number")
+            self.word(destination.get("subset"), f"{entry_path}.destination.subset", "")
+            if (weight := entry.get("weight")) is not None:
+                self.whole(weight, f"{entry_path}.weight", 0, (1 << 31) - 1)
         for name in ("rewrite", "headers"):
             self.part(route.get(name), f"{path}.{name}")
-        if "delegate" in route:
+        if route.get("delegate") is not None:
             delegate = self.part(route.get("delegate"), f"{path}.delegate")
             self.word(delegate.get("name"), f"{path}.delegate.name")
             self.word(delegate.get("namespace"), f"{path}.delegate.namespace", "")

@@ -119,6 +119,21 @@ class TestDelegate:
         assert ports.count(1) == len(key_matches(KEY))
         assert ports.count(None) < ports.count(1)  # x in baggage, the key in tracestate
 
+    def test_what_templates_leave_empty_is_not_there(self) -> None:
+        """An API server takes null, an empty list and an empty name for what is not said."""
+        empty = {
+            "match": [{"headers": None, "withoutHeaders": None, "port": None}],
+            "route": [{**to(), "weight": None, "headers": None}],
+            **dict.fromkeys(["delegate", "rewrite", "headers", "retries", "timeout", "mirror", "fault"]),
+        }
+        empty["route"][0]["destination"] |= {"port": {"number": None}, "subset": ""}
+        spec: dict[str, Any] = {"gateways": [], "exportTo": None, "tcp": None, "tls": []}
+        owner = virtual_service({"delegate": {"name": "inner", "namespace": ""}}, empty, **spec)
+        rendered = render(mesh(owner, virtual_service(empty, hosts=None, name="inner")), [route()], PATCH)
+        (found,) = [each for each in routes(rendered, "location") if is_our_route(each)]
+        assert found["route"][0]["destination"]["host"] == FORK
+        assert rendered.findings == ()
+
     def test_the_owner_may_name_the_route_like_ours(self) -> None:
         owner = virtual_service({**DELEGATE, "name": "pointsman-location"}, http())
         rendered = render(mesh(owner), [route()])
