@@ -25,6 +25,7 @@ _MAX_OBJECT_NAME: Final = 63  # a VirtualService may have 253; whatever names an
 _MAX_SANDBOX: Final = 40  # of its name in a route's name, which stands in access logs and statistics
 _FOREIGN: Final = re.compile(r"[^a-z0-9.-]+")
 _NO_WORD: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_OURS: Final = re.compile(rf"{PREFIX}(?:[A-Za-z0-9._-]+-)?[0-9a-f]{{10}}")
 _DIGEST: Final = 10  # hex digits: 1,000 routes of one list collide once in 2,000,000 lists
 
 
@@ -90,6 +91,7 @@ def digest(*identity: object) -> str:
 
 
 def is_our_route(route: Mapping[str, object]) -> bool:
-    """Whether a route in a list of somebody else is ours. A delegating route never is: its owner made it for us."""
+    """Whether a route in a list of somebody else is ours, by a name that `route_name` makes: `pointsman-ui` is a word
+    that an owner may choose. A delegating route never is: its owner made it for us."""
     name = route.get("name")
-    return isinstance(name, str) and name.startswith(PREFIX) and route.get("delegate") is None
+    return isinstance(name, str) and _OURS.fullmatch(name) is not None and route.get("delegate") is None

@@ -96,8 +96,11 @@ def test_routes() -> None:
 
 
 def test_which_routes_are_ours() -> None:
-    assert is_our_route({"name": "pointsman-x"})
+    ours = route_name("x", 1)
+    assert is_our_route({"name": ours}) and is_our_route({"name": route_name("", 1)})
+    for owners in ("pointsman-ui", "pointsman-", f"x{ours}", f"{ours}-2"):
+        assert not is_our_route({"name": owners})
     assert not is_our_route({"name": "pointsman"})
     assert not is_our_route({})
     # An owner may call the route that includes ours like ours.
-    assert not is_our_route({"name": "pointsman-x", "delegate": {"name": "pointsman-x"}})
+    assert not is_our_route({"name": ours, "delegate": {"name": "pointsman-x"}})

@@ -134,6 +134,13 @@ class TestDelegate:
         assert found["route"][0]["destination"]["host"] == FORK
         assert rendered.findings == ()
 
+    def test_an_owners_route_may_be_about_something_of_this_name(self) -> None:
+        owner = virtual_service(http(to("pointsman-ui"), name="pointsman-ui"), http())
+        assert removed(mesh(owner)).changes == ()
+        assert [each["name"] for each in routes(render(mesh(owner), [route()], PATCH), "location")[:1]] == [
+            "pointsman-ui"
+        ]
+
     def test_the_owner_may_name_the_route_like_ours(self) -> None:
         owner = virtual_service({**DELEGATE, "name": "pointsman-location"}, http())
         rendered = render(mesh(owner), [route()])
