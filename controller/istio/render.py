@@ -217,6 +217,10 @@ class _Rendering:
             return
         name = delegate_of(owner.routes[index], owner.namespace)
         assert name is not None
+        if beside := _beside_delegate(owner.routes[index]):
+            text = f"its route that includes {name[1]} says {', '.join(beside)} too, which holds for all behind it: "
+            text += "leave it with name and delegate alone, or requests of sandboxes stay with the baseline"
+            _find_all(copies, maker, "DelegateConditional", owner.place, text)
         if self._names.is_shared(name):
             text = f"several VirtualServices include {name[1]}, and each needs a delegate of its own"
             _find_all(copies, maker, "DelegateShared", owner.place, text)
@@ -316,6 +320,11 @@ class _Rendering:
 
 
 _AMBIENT: Final = "{} is in ambient mode without a waypoint, where no rule for HTTP is applied"
+
+
+def _beside_delegate(route: Route) -> list[str]:
+    """What istiod gives to each route of a delegate: conditions, timeouts and so on."""
+    return sorted(field for field, value in route.items() if value and field not in ("name", "delegate"))
 
 
 def _is_mesh_wide(virtual_service: VirtualService) -> bool:

@@ -141,6 +141,15 @@ class TestDelegate:
             "pointsman-ui"
         ]
 
+    @pytest.mark.parametrize("beside", [{"match": [{"uri": {"prefix": "/api"}}]}, {"timeout": "1s"}])
+    def test_what_the_including_route_says_beside_is_found(self, beside: dict[str, Any]) -> None:
+        """Istio ANDs its match to ours: what it leaves out would be a baseline's answer that nobody told of."""
+        rendered = render(mesh(virtual_service({**DELEGATE, **beside}, http())), [route()])
+        assert reasons(rendered) == ["DelegateConditional"]
+        assert next(iter(beside)) in rendered.findings[0].message
+        assert not rendered.findings[0].is_routed
+        assert reasons(render(mesh(virtual_service({**DELEGATE, "match": []}, http())), [route()])) == []
+
     def test_the_owner_may_name_the_route_like_ours(self) -> None:
         owner = virtual_service({**DELEGATE, "name": "pointsman-location"}, http())
         rendered = render(mesh(owner), [route()])
