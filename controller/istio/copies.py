@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from controller.istio.matches import HeaderMatch
 from controller.istio.virtualservices import Route
+from proxy.routing.names import Workload
 
 
 class Scope(NamedTuple):
@@ -24,8 +25,11 @@ class Scope(NamedTuple):
 
 
 class Copy(NamedTuple):
+    """`workloads`: those that it leads to in place of."""
+
     token: str
     route: Route
+    workloads: tuple[Workload, ...]
 
 
 @dataclass(frozen=True, slots=True)

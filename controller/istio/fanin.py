@@ -68,6 +68,7 @@ class FanIn:
     router: Endpoint
     names: Sequence[str] = NAMES
     findings: set[MeshFinding] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)  # the workloads that findings are about
     notes: dict[str, None] = field(default_factory=dict)
     _entries: dict[str, dict[int, Service]] = field(init=False, default_factory=dict)
     _matches: dict[Workload, Sequence[HeaderMatch]] = field(init=False, default_factory=dict)
@@ -87,12 +88,17 @@ class FanIn:
         """Those that the router stands for."""
         return sorted(self._entries)
 
+    @property
+    def workloads(self) -> set[Workload]:
+        return {entry.baseline for ports in self._entries.values() for entry in ports.values()}
+
     def namespace(self, host: str) -> str:
         """Of the workload behind it."""
         return next(iter(self._entries[host].values())).baseline.namespace
 
     def find(self, token: str, reason: str, place: str, message: str) -> None:
         """What is wrong for a workload is so for all keys."""
+        self.told.add(token)
         self.findings.add(MeshFinding(None, None, reason, place, message))
 
     def copies(self, routes: Sequence[Route], scope: Scope) -> Copies:
@@ -116,7 +122,7 @@ class FanIn:
                     self.find(token, "MatchConflict", scope.place, f"{text}; the rest goes to the baseline")
                 if under:
                     mark = _mark(workload, identity) if workload in marked else None
-                    found.append(Copy(token, self._to_router(route, identity, way, under, mark)))
+                    found.append(Copy(token, self._to_router(route, identity, way, under, mark), (workload,)))
             before.append(found)
             torn.append(frozenset(lost))
         return Copies(before, torn, conditions, backs)

@@ -33,7 +33,7 @@ from controller.istio.ours import MAX_OBJECT_BYTES, Name, Names, document, is_ou
 from controller.istio.ownership import delegated, interleaved
 from controller.istio.rules import Keyed
 from controller.istio.virtualservices import KIND, Json, Route, VirtualService
-from proxy.routing.names import Endpoint
+from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Route as TableRoute
 
 
@@ -113,6 +113,8 @@ class _Rendering:
         self._is_delegating: Final = options.own == "delegate"
         self._names: Final = Names(self._owners, is_delegating=self._is_delegating)
         self._wanted: Final[dict[Name, Json]] = {}
+        self._reached: Final[set[tuple[str, Workload]]] = set()  # by a route of ours; first a key, or a workload for all
+        self._shadowed: Final[dict[str, str]] = {}  # such that could not count, by key or workload
         self._notes: Final[dict[str, None]] = {}
 
     def render(self) -> None:
@@ -129,8 +131,7 @@ class _Rendering:
                 self._delegate(owner, maker)
         for host, namespace in self._hosts().items():
             self._render_host(host, namespace, maker)
-        if maker is self._keyed:
-            self._find_unreached()
+        self._find_unreached()
 
     def rendered(self) -> Rendered:
         changes: list[Change] = []
@@ -168,7 +169,9 @@ class _Rendering:
             return False
         older = self._older(owner)
         if older is not None and not owner.is_for_gateways:
-            self._notes[f"{owner.place}: the mesh takes {older.place} for its hosts, which is older"] = None
+            text = f"{owner.place}: the mesh takes {older.place} for its hosts, which is older"
+            self._notes[text] = None
+            self._shadowed.update(dict.fromkeys(copies.tokens(), text))
             return True
         if all(map(self._mesh.lacks_waypoint, owner.hosts)):
             _find_all(copies, maker, "AmbientMode", owner.place, _AMBIENT.format(owner.hosts[0]))
@@ -299,11 +302,12 @@ class _Rendering:
             if maker is not self._keyed or self._fan_in is None:
                 _find_all(copies, maker, "ObjectTooLarge", scope.place, f"{text}, and no router is named (--router)")
                 return
-            others = self._fan_in.copies(routes, scope)
-            found = made(others, self._fan_in)
             for token in copies.tokens():
                 self._keyed.find(token, "FanIn", scope.place, f"{text}: the router decides", is_routed=True)
+            copies = self._fan_in.copies(routes, scope)
+            found = made(copies, self._fan_in)
         self._wanted[name] = found
+        self._reached.update((copy.token, each) for before in copies.before for copy in before for each in copy.workloads)
 
     def _ours(self, name: Name, spec: Json, annotations: Mapping[str, str], place: str) -> Json:
         found, faults = document(name, spec, annotations)
@@ -311,12 +315,23 @@ class _Rendering:
         return found
 
     def _find_unreached(self) -> None:
-        """A key whose route nothing in the mesh leads to, and of which nothing else is said."""
-        said = {finding.routing_key for finding in self._keyed.findings}
+        """Routes of the table that nothing in the mesh leads to: requests with the key meet the baseline."""
+        told = {finding.routing_key for finding in self._keyed.findings if not finding.is_routed}
         for workload, routes in self._keyed.by_workload.items():
+            token = str(workload)
+            if (token, workload) in self._reached or (self._fan_in is not None and token in self._fan_in.told):
+                continue
             for key in routes:
-                if key not in said and (key, workload) not in self._keyed.reached:
-                    self._keyed.find(key, "NotReached", str(workload), "no route of the mesh leads to it")
+                if key not in told and (key, workload) not in self._reached:
+                    why = self._shadowed.get(key) or self._shadowed.get(token) or self._unknown_to_router(workload)
+                    self._keyed.find(key, "NotReached", token, f"no route of the mesh leads to it{why and f' ({why})'}")
+
+    def _unknown_to_router(self, workload: Workload) -> str:
+        if self._options.mode != "router" or self._fan_in is None or workload in self._fan_in.workloads:
+            return ""
+        if hosts := self._mesh.hosts_of.get(workload):
+            return f"a router takes {', '.join(hosts)} for another workload behind the same Service"
+        return "no Service is given that leads to it, so no router is asked"
 
 
 _AMBIENT: Final = "{} is in ambient mode without a waypoint, where no rule for HTTP is applied"

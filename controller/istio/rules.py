@@ -67,7 +67,6 @@ class Keyed:
     form: str = "strict"
     names: Sequence[str] = NAMES
     findings: set[MeshFinding] = field(default_factory=set)
-    reached: set[tuple[str, Workload]] = field(default_factory=set)  # (key, workload) that has a route of ours
     by_workload: dict[Workload, dict[str, Route]] = field(init=False, default_factory=dict)
     sandboxes: dict[str, str] = field(init=False, default_factory=dict)
     _matches: dict[str, Sequence[HeaderMatch]] = field(init=False, default_factory=dict)
@@ -167,9 +166,9 @@ class Keyed:
                     text = f"its route {identity} can't be copied whole: {'; '.join(conflicts)}"
                     self.find(key, "MatchConflict", scope.place, f"{text}; the rest goes to the baseline")
                 if under:
-                    self.reached.update((key, place.workload) for place in outcome)
                     name = route_name(self.sandboxes[key], key, identity, *((sent_to,) if sent_to else ()))
-                    found.append(Copy(key, _leading(route, name, under, outcome)))
+                    workloads = tuple(place.workload for place in outcome)
+                    found.append(Copy(key, _leading(route, name, under, outcome), workloads))
         return found, frozenset(torn)
 
     def _outcomes(
