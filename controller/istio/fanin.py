@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 from controller.istio.copies import Copies, Copy, Scope
 from controller.istio.findings import MeshFinding
 from controller.istio.matches import NAMES, HeaderMatch, any_key_matches
-from controller.istio.mesh import Mesh
+from controller.istio.mesh import Mesh, Plan
 from controller.istio.names import full_host, route_name, service_of
 from controller.istio.patterns import literal
 from controller.istio.routes import (
@@ -64,7 +64,7 @@ class Way(NamedTuple):
 class FanIn:
     """The router's entries by Service host and port, and what is found on the way."""
 
-    mesh: Mesh
+    plan: Plan
     router: Endpoint
     names: Sequence[str] = NAMES
     findings: set[MeshFinding] = field(default_factory=set)
@@ -72,6 +72,10 @@ class FanIn:
     notes: dict[str, None] = field(default_factory=dict)
     _entries: dict[str, dict[int, Service]] = field(init=False, default_factory=dict)
     _matches: dict[Workload, Sequence[HeaderMatch]] = field(init=False, default_factory=dict)
+
+    @property
+    def mesh(self) -> Mesh:
+        return self.plan.mesh
 
     def __post_init__(self) -> None:
         chosen = for_router(self.mesh.entries)
@@ -136,11 +140,17 @@ class FanIn:
     # --- to the router -----------------------------------------------------------------------------------------------
 
     def _ways(self, route: Route, scope: Scope) -> list[Way]:
-        """Of several destinations the first that the router knows: it chooses by the host alone."""
+        """Of several destinations the first that the router knows: it chooses by the host alone. One to a subset without
+        the workload that the router takes the host for is none: requests for it are not that workload's."""
         for entry in destinations(route):
             destination = destination_of(entry)
             host = full_host(str(destination.get("host")), scope.namespace)
-            ports = self._entries.get(host)
+            subset = destination.get("subset")
+            ports = {
+                port: entry
+                for port, entry in self._entries.get(host, {}).items()
+                if self.plan.includes(host, port, subset if isinstance(subset, str) else None, entry.baseline)
+            }
             if not ports:
                 continue
             said = destination.get("port")

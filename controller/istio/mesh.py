@@ -164,6 +164,11 @@ class Plan:
         self.notes[f"{host}: no Service of that name is given, {workloads[0]} is assumed by name"] = None
         return (Lead(None, tuple(Target(workload, None, port) for workload in workloads)),)
 
+    def includes(self, host: str, port: int, subset: str | None, workload: Workload) -> bool:
+        """Whether the workload is among those that the subset leads to."""
+        workloads = self.mesh.ports_by_host.get(host, {}).get(port, ())
+        return any(each == workload for each, _ in self._narrowed(workloads, host, subset or None))
+
     def _narrowed(
         self, workloads: tuple[tuple[Workload, int], ...], host: str, subset: str | None
     ) -> tuple[tuple[Workload, int], ...]:

@@ -102,10 +102,9 @@ class _Rendering:
     def __init__(self, mesh: Mesh, routes: tuple[TableRoute, ...], options: Options) -> None:
         self._mesh: Final = mesh
         self._options: Final = options
-        self._keyed: Final = Keyed(
-            Plan(mesh, (route.baseline for route in routes)), routes, options.form, options.names
-        )
-        self._fan_in: Final = FanIn(mesh, options.router, options.names) if options.router is not None else None
+        plan = Plan(mesh, (route.baseline for route in routes))
+        self._keyed: Final = Keyed(plan, routes, options.form, options.names)
+        self._fan_in: Final = FanIn(plan, options.router, options.names) if options.router is not None else None
         self._existing: Final = {(each.namespace, each.name): each for each in mesh.virtual_services}
         self._owners: Final = sorted(
             (each for each in self._existing.values() if not each.is_ours), key=lambda each: each.age

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controller.istio.mesh import Mesh
+from controller.istio.names import is_our_route
 from controller.istio.render import Options, Rendered, render
 from controller.istio.services import KubernetesService
 from proxy.routing.names import Endpoint
@@ -166,3 +167,15 @@ class TestAuthority:
         rendered = render(mesh(virtual_service(http()), entries=entries), [], OPTIONS)
         assert "location-v1" in listed(rendered)[0]["match"][0]["withoutHeaders"]["pointsman-hop"]["regex"]
         assert any("leads to hotrod/Deployment/location-v1, hotrod/Deployment/location-v2" in n for n in rendered.notes)
+
+    def test_a_subset_of_other_workloads_is_not_the_routers(self) -> None:
+        """The router would take its requests for those of the workload that it knows, and lead them to its fork."""
+        entries = (entry(behind="location-v1"), entry(behind="location-v2"))
+        around = mesh(
+            virtual_service(http(to(subset="v2"), match=[{"uri": {"prefix": "/v2"}}]), http(to(subset="v1"))),
+            entries=entries,
+            pod_labels={workload(f"location-{v}"): {"version": v} for v in ("v1", "v2")},
+            subsets={(FULL, v): {"version": v} for v in ("v1", "v2")},
+        )
+        ours = [is_our_route(each) for each in listed(render(around, [], OPTIONS))]
+        assert ours == [False, True, False]
