@@ -8,8 +8,8 @@ nothing is done twice (CHECKLIST M4):
 - The copy keeps rewrite, headers, cors, timeout and retries of the owner's route, and drops mirrors and faults. Where
   the owner says no retries, the copy says none, so that the mesh's default ones are made once, behind the router.
 - In the routers' namespace alone, requests that come back (the last of `pointsman-hop` is this workload, for the
-  baseline) go, where an owner's route has such things, by a route that stands before all: to the owner's destinations,
-  with the owner's mirrors and faults, and without all else. Where several of the owner's routes lead to the workload
+  baseline) go, where an owner's route has such things or conditions on who calls, by a route that stands before all: to
+  the owner's destinations, with the owner's mirrors and faults, and without all else. Where several of the owner's routes lead to the workload
   and differ in that, the copy names its route in a header `pointsman-route`, and the route back takes it away.
 
 The router chooses by Host/:authority. Where that need not be one of the Service's own names (a gateway's host, a name
@@ -47,6 +47,8 @@ from proxy.routing.table import Service
 ROUTE_HEADER: Final = "pointsman-route"
 _HOP: Final = "pointsman-hop"
 _NO_RETRIES: Final = {"attempts": 0}
+# Conditions that need not hold for the router, which comes from elsewhere, maybe to another port and host.
+_OF_CALLERS: Final = ("sourceLabels", "sourceNamespace", "gateways", "port", "authority")
 _DONE_ONCE: Final = ("rewrite", "headers", "timeout", "retries", "corsPolicy")
 
 
@@ -220,7 +222,7 @@ class FanIn:
         backs: list[Route] = []
         marked: set[Workload] = set()
         for workload, found in leading.items():
-            if not any(_is_done_once(route) for _, route in found):
+            if not any(_is_done_once(route) or _is_about_callers(route) for _, route in found):
                 continue
             bodies = [_back_body(route) for _, route in found]
             hop = {"regex": rf"(?:.*,)?[ \t]*{literal(str(workload))};baseline[ \t]*"}
@@ -253,6 +255,10 @@ class FanIn:
 
 def _is_done_once(route: Route) -> bool:
     return any(route.get(field) for field in _DONE_ONCE) or any(entry.get("headers") for entry in destinations(route))
+
+
+def _is_about_callers(route: Route) -> bool:
+    return any(block.get(field) for block in owner_blocks(route) for field in _OF_CALLERS)
 
 
 def _back_body(route: Route) -> dict[str, object]:

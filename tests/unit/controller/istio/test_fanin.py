@@ -127,6 +127,21 @@ class TestOnce:
         assert found[2]["route"] == [{"destination": {"host": FULL}}]
         assert set(found[2]["match"][0]["headers"]) == {"pointsman-hop"}
 
+    @pytest.mark.parametrize(
+        "about",
+        [
+            {"sourceLabels": {"app": "frontend"}},
+            {"sourceNamespace": "hotrod"},
+            {"port": 80},
+            {"authority": {"exact": "a"}},
+        ],
+    )
+    def test_conditions_on_the_caller_hold_on_the_way_back(self, about: dict[str, Any]) -> None:
+        """The router's own proxy would find that they don't, and lead the caller's request elsewhere."""
+        found = patched(http(to(subset="v2"), match=[about]), http(to(subset="v1")))
+        backs = [each for each in found if "pointsman-hop" in each.get("match", [{}])[0].get("headers", {})]
+        assert [each["route"][0]["destination"].get("subset") for each in backs] == ["v2", "v1", None]
+
     def test_a_gateway_has_no_way_back(self) -> None:
         assert len(patched(http(timeout="1s"), gateways=["ingress"])) == 2
 
