@@ -9,8 +9,9 @@ nothing is done twice (CHECKLIST M4):
   the owner says no retries, the copy says none, so that the mesh's default ones are made once, behind the router.
 - In the routers' namespace alone, requests that come back (the last of `pointsman-hop` is this workload, for the
   baseline) go, where an owner's route has such things or conditions on who calls, by a route that stands before all: to
-  the owner's destinations, with the owner's mirrors and faults, and without all else. Where several of the owner's routes lead to the workload
-  and differ in that, the copy names its route in a header `pointsman-route`, and the route back takes it away.
+  the owner's destinations, with the owner's mirrors and faults, and without all else. Where several of the owner's
+  routes lead to the workload and differ in that, the copy names its route in a header `pointsman-route`, and the route
+  back takes it away.
 
 The router chooses by Host/:authority. Where that need not be one of the Service's own names (a gateway's host, a name
 that Services of several namespaces have, a port that the route chooses), the copy sets it to the Service's full name.
@@ -26,7 +27,7 @@ from controller.istio.copies import Copies, Copy, Scope
 from controller.istio.findings import MeshFinding
 from controller.istio.matches import NAMES, HeaderMatch, any_key_matches
 from controller.istio.mesh import Mesh, Plan
-from controller.istio.names import full_host, route_name, service_of
+from controller.istio.names import covers, full_host, route_name, service_of
 from controller.istio.patterns import literal
 from controller.istio.routes import (
     MIRRORS_AND_FAULTS,
@@ -70,6 +71,7 @@ class FanIn:
     router: Endpoint
     names: Sequence[str] = NAMES
     findings: set[MeshFinding] = field(default_factory=set)
+    unasked: dict[Workload, str] = field(default_factory=dict)  # beside another, for which the router is asked; why
     told: set[str] = field(default_factory=set)  # the workloads that findings are about
     notes: dict[str, None] = field(default_factory=dict)
     _entries: dict[str, dict[int, Service]] = field(init=False, default_factory=dict)
@@ -117,6 +119,7 @@ class FanIn:
         for route, identity, each in zip(routes, identities(routes), ways, strict=True):
             found: list[Copy] = []
             lost: set[str] = set()
+            self._look_beside(route, identity, each, scope)
             for way in each:
                 workload = way.entry.baseline
                 token = str(workload)
@@ -133,6 +136,27 @@ class FanIn:
             torn.append(frozenset(lost))
         return Copies(before, torn, conditions, backs)
 
+    def _look_beside(self, route: Route, identity: str, ways: Sequence[Way], scope: Scope) -> None:
+        """What is lost where a route leads to more than the router can be asked for."""
+        if not ways:
+            return
+        asked = {way.entry.baseline for way in ways}
+        host = ways[0].entry.upstream.host.lower()
+        entries = destinations(route)
+        what = f"{scope.place}: its route {identity}"
+        for entry in entries:
+            if full_host(str(destination_of(entry).get("host")), scope.namespace) == host:
+                continue
+            for lead in self.plan.leads(destination_of(entry), scope.namespace):
+                for workload in {target.workload for target in lead.targets} - asked:
+                    why = f"{what} leads there beside {host}, and the router is asked for the latter alone"
+                    self.unasked.setdefault(workload, why)
+        is_split = len(entries) > 1 or any(destination_of(entry).get("subset") for entry in entries)
+        if is_split and scope.hosts and (not scope.is_for_mesh or not any(covers(each, host) for each in scope.hosts)):
+            self.notes[
+                f"{what}: what the router sends on to the baseline goes to {host}, without subset or weights"
+            ] = None
+
     def _conditions(self, workload: Workload) -> Sequence[HeaderMatch]:
         found = self._matches.get(workload)
         if found is None:
@@ -142,8 +166,8 @@ class FanIn:
     # --- to the router -----------------------------------------------------------------------------------------------
 
     def _ways(self, route: Route, scope: Scope) -> list[Way]:
-        """Of several destinations the first that the router knows: it chooses by the host alone. One to a subset without
-        the workload that the router takes the host for is none: requests for it are not that workload's."""
+        """Of several destinations the first that the router knows: it chooses by the host alone. A subset without the
+        workload that the router takes the host for is none: requests for it are not that workload's."""
         for entry in destinations(route):
             destination = destination_of(entry)
             host = full_host(str(destination.get("host")), scope.namespace)

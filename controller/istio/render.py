@@ -112,7 +112,9 @@ class _Rendering:
         self._is_delegating: Final = options.own == "delegate"
         self._names: Final = Names(self._owners, is_delegating=self._is_delegating)
         self._wanted: Final[dict[Name, Json]] = {}
-        self._reached: Final[set[tuple[str, Workload]]] = set()  # by a route of ours; first a key, or a workload for all
+        self._reached: Final[set[tuple[str, Workload]]] = (
+            set()
+        )  # by a route of ours; first a key, or a workload for all
         self._shadowed: Final[dict[str, str]] = {}  # such that could not count, by key or workload
         self._notes: Final[dict[str, None]] = {}
 
@@ -306,7 +308,9 @@ class _Rendering:
             copies = self._fan_in.copies(routes, scope)
             found = made(copies, self._fan_in)
         self._wanted[name] = found
-        self._reached.update((copy.token, each) for before in copies.before for copy in before for each in copy.workloads)
+        self._reached.update(
+            (copy.token, each) for before in copies.before for copy in before for each in copy.workloads
+        )
 
     def _ours(self, name: Name, spec: Json, annotations: Mapping[str, str], place: str) -> Json:
         found, faults = document(name, spec, annotations)
@@ -316,14 +320,20 @@ class _Rendering:
     def _find_unreached(self) -> None:
         """Routes of the table that nothing in the mesh leads to: requests with the key meet the baseline."""
         told = {finding.routing_key for finding in self._keyed.findings if not finding.is_routed}
+        told_of, unasked = (fan_in.told, fan_in.unasked) if (fan_in := self._fan_in) is not None else (set(), {})
         for workload, routes in self._keyed.by_workload.items():
             token = str(workload)
-            if (token, workload) in self._reached or (self._fan_in is not None and token in self._fan_in.told):
-                continue
-            for key in routes:
-                if key not in told and (key, workload) not in self._reached:
-                    why = self._shadowed.get(key) or self._shadowed.get(token) or self._unknown_to_router(workload)
-                    self._keyed.find(key, "NotReached", token, f"no route of the mesh leads to it{why and f' ({why})'}")
+            for key in routes if token not in told_of else ():
+                if (token, workload) in self._reached or (key, workload) in self._reached:
+                    why = unasked.get(workload, "")
+                elif key in told:
+                    continue
+                else:
+                    why = unasked.get(workload) or self._shadowed.get(key) or self._shadowed.get(token)
+                    why = why or self._unknown_to_router(workload)
+                    why = f"no route of the mesh leads to it{why and f' ({why})'}"
+                if why:
+                    self._keyed.find(key, "NotReached", token, why)
 
     def _unknown_to_router(self, workload: Workload) -> str:
         if self._options.mode != "router" or self._fan_in is None or workload in self._fan_in.workloads:

@@ -97,7 +97,8 @@ def test_routes() -> None:
 
 def test_which_routes_are_ours() -> None:
     ours = route_name("x", 1)
-    assert is_our_route({"name": ours}) and is_our_route({"name": route_name("", 1)})
+    assert is_our_route({"name": ours})
+    assert is_our_route({"name": route_name("", 1)})
     for owners in ("pointsman-ui", "pointsman-", f"x{ours}", f"{ours}-2"):
         assert not is_our_route({"name": owners})
     assert not is_our_route({"name": "pointsman"})

@@ -342,6 +342,28 @@ class TestNotReached:
         assert [(each.reason, each.sandbox) for each in rendered.findings] == [("NotReached", "b")]
         assert "another workload behind the same Service" in rendered.findings[0].message
 
+    def test_a_canary_with_a_service_of_its_own(self) -> None:
+        """The router is asked by one host, so what the other Service's sandbox changed is not met on this way."""
+        split = http(to("location-primary", weight=90), to("location", weight=10))
+        entries = [entry(), entry("location-primary")]
+        options = Options(mode="router", router=ROUTER, own="patch")
+        rendered = render(mesh(virtual_service(split), entries=entries), [route()], options)
+        assert reasons(rendered) == ["NotReached"]
+        assert "leads there beside location-primary.hotrod.svc.cluster.local" in rendered.findings[0].message
+        assert any("without subset or weights" in note for note in rendered.notes)
+        assert reasons(render(mesh(virtual_service(split), entries=entries), [route()], PATCH)) == []
+        other = render(mesh(virtual_service(split), entries=entries), [route(name="location-primary")], options)
+        assert reasons(other) == []
+
+    def test_a_gateways_subset_is_lost_behind_a_router(self) -> None:
+        owner = virtual_service(http(to(subset="v1")), hosts=["shop.example"], gateways=["ingress"], name="shop")
+        rendered = render(mesh(owner), [], Options(mode="router", router=ROUTER, own="patch"))
+        assert any("without subset or weights" in note for note in rendered.notes)
+        inside = render(
+            mesh(virtual_service(http(to(subset="v1")))), [], Options(mode="router", router=ROUTER, own="patch")
+        )
+        assert not any("without subset" in note for note in inside.notes)
+
 
 class TestRefused:
     def test_opted_out(self) -> None:
