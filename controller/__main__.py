@@ -86,7 +86,7 @@ async def _run(settings: Settings) -> int:
         reloads: list[Reloading] = []
         tokens = TokensFile(settings.tokens_file) if settings.tokens_file is not None else None
         certificate = Certificate(*settings.tls) if settings.tls is not None else None
-        routers = RoutersFile(settings.services_file, settings.preview_domain, settings.istio_mode == "router")
+        routers = RoutersFile(settings.services_file, settings.preview_domain, settings.has_mesh)
         for what, paths, load in (
             ("--tokens-file", [settings.tokens_file or ""], tokens.load if tokens is not None else None),
             ("--services", [settings.services_file or ""], routers.load if settings.services_file else None),

@@ -72,7 +72,8 @@ def test_preview_domains_that_are_none(domain: str) -> None:
 
 def test_istio_modes() -> None:
     for mode in ("off", "rules", "router"):
-        assert parse(["--source", "dir:/o", "--istio-mode", mode], {}).istio_mode == mode
+        settings = parse(["--source", "dir:/o", "--istio-mode", mode], {})
+        assert (settings.istio_mode, settings.has_mesh) == (mode, mode != "off")
     assert faults("--source", "dir:/o", "--istio-mode", "on")[0].startswith("--istio-mode: ")
 
 
