@@ -75,7 +75,7 @@ def applications() -> Iterator[tuple[Application, Application]]:
 
 
 def log_in(page: Page, token: str) -> None:
-    page.run(f"document.querySelector('[name=token]').value = '{token}'; document.querySelector('button').click()")
+    page.evaluate(f"document.querySelector('[name=token]').value = '{token}'; document.querySelector('button').click()")
 
 
 def test_a_browser(tmp_path: Path, applications: tuple[Application, Application]) -> None:
@@ -90,26 +90,27 @@ def test_a_browser(tmp_path: Path, applications: tuple[Application, Application]
     tokens.write_text(TOKEN)
     with (
         run_router(tmp_path, document, flags=("--preview-token-file", str(tokens))) as router,
-        browser(f"*.{DOMAIN}", router.port) as new_page,
+        browser(tmp_path, f"--host-resolver-rules=MAP *.{DOMAIN} 127.0.0.1:{router.port}") as chromium,
+        chromium.page() as page,
+        chromium.page(beside=page) as other,
     ):
-        page = new_page()
-        page.go(f"http://{HOST}{START}")
-        assert page.run("document.title") == "Preview: log in"
+        page.open(f"http://{HOST}{START}")
+        assert page.evaluate("document.title") == "Preview: log in"
         # the form's own style holds, so its Content-Security-Policy names the right one
-        assert page.run("getComputedStyle(document.body).maxWidth") == "384px"
+        assert page.evaluate("getComputedStyle(document.body).maxWidth") == "384px"
         assert sandbox.requests == []
 
         log_in(page, "wrong-token-of-the-team")
         page.until("document.querySelector('[role=alert]') !== null")
         log_in(page, TOKEN)
         page.until("document.title === 'the application'")
-        assert page.run("location.href") == f"http://{HOST}{START}"
+        assert page.evaluate("location.href") == f"http://{HOST}{START}"
         page.until("window.scriptSays && window.socketSays")
-        assert page.run("[scriptSays, socketSays]") == ["sandbox", "sandbox"]
+        assert page.evaluate("[scriptSays, socketSays]") == ["sandbox", "sandbox"]
 
         # what the page and the application see of the login: nothing
-        assert page.run("document.cookie.split('; ').sort().join()") == "own=sandbox,wide=sandbox"
-        assert page.run("fetch('/script.js').then(response => response.status)") == 200
+        assert page.evaluate("document.cookie.split('; ').sort().join()") == "own=sandbox,wide=sandbox"
+        assert page.evaluate("fetch('/script.js').then(response => response.status)") == 200
         assert {request.path for request in sandbox.requests} == {START, "/script.js", "/socket"}
         assert {value for request in sandbox.requests for value in request.headers.get_all("baggage")} == {
             f"sd-routing-key={KEY}"
@@ -120,22 +121,21 @@ def test_a_browser(tmp_path: Path, applications: tuple[Application, Application]
         assert baseline.requests == []
 
         # another preview asks again, and its page has none of the first one's cookies
-        other = new_page()
-        other.go(f"http://{OTHER}/")
-        assert other.run("document.title") == "Preview: log in"
-        assert other.run("document.cookie") == ""
+        other.open(f"http://{OTHER}/")
+        assert other.evaluate("document.title") == "Preview: log in"
+        assert other.evaluate("document.cookie") == ""
         log_in(other, TOKEN)
         other.until("document.title === 'the application' && window.socketSays === 'baseline'")
-        assert other.run("document.cookie.split('; ').sort().join()") == "own=baseline,wide=baseline"
+        assert other.evaluate("document.cookie.split('; ').sort().join()") == "own=baseline,wide=baseline"
 
         # nor does it reach the first one's WebSocket, though the browser is logged in there
-        assert other.run(OPENED % OTHER) == "open"
-        assert other.run(OPENED % HOST) == "refused"
-        assert page.run(OPENED % HOST) == "open"
+        assert other.evaluate(OPENED % OTHER) == "open"
+        assert other.evaluate(OPENED % HOST) == "refused"
+        assert page.evaluate(OPENED % HOST) == "open"
 
         # and a cookie that it sets for the whole domain logs nobody out
-        other.run(f"document.cookie = 'pointsman-preview=planted; Domain={DOMAIN}; Path=/'")
-        page.go(f"http://{HOST}/again")
-        assert page.run("document.title") == "the application"
-        assert "pointsman-preview=planted" in page.run("document.cookie")
+        other.evaluate(f"document.cookie = 'pointsman-preview=planted; Domain={DOMAIN}; Path=/'")
+        page.open(f"http://{HOST}/again")
+        assert page.evaluate("document.title") == "the application"
+        assert "pointsman-preview=planted" in page.evaluate("document.cookie")
         assert all("pointsman" not in cookie for cookie in sandbox.requests[-1].headers.get_all("cookie"))
