@@ -65,6 +65,7 @@ async def _run(settings: Settings) -> int:
     from controller.feed.roll import Roll
     from controller.lifecycle import Lifecycle
     from controller.listening import ListenError, bind, lift_file_limit, url_of
+    from controller.live.watch import Watch
     from controller.rest.app import PATIENCE, make_app
     from controller.rest.metrics import core_metrics, hub_metrics
     from controller.rest.pages import OPERATIONS
@@ -129,7 +130,8 @@ async def _run(settings: Settings) -> int:
         routers.on_change = engine.set_for_routers
         writer = Writer(store, settings.quotas, _clock)
         lifecycle = Lifecycle(store, engine, writer, hub, audit, settings.drain_limit_s, _clock)
-        engine.on_settled.extend((lifecycle.hear, hub.hear))
+        live = Watch(engine, hub, settings.quotas.owner_label, _clock)
+        engine.on_settled.extend((lifecycle.hear, hub.hear, live.hear))
         rules = RulesFeed()
         engine.on_compiled.append(rules.hear)
         services = Services(
@@ -139,6 +141,7 @@ async def _run(settings: Settings) -> int:
             writer=writer,
             audit=audit,
             rules=rules,
+            live=live,
             metrics=[core_metrics(engine, store, audit, rules), hub_metrics(hub)],
             identify=tokens.identity if tokens is not None else None,
             clock=_clock,
@@ -147,6 +150,7 @@ async def _run(settings: Settings) -> int:
 
         async def close_streams(_: web.Application) -> None:
             rules.close()
+            live.close()
 
         app.on_shutdown.append(close_streams)
         # It would log what it can't read, whole, and a token may be in there.
@@ -173,6 +177,7 @@ async def _run(settings: Settings) -> int:
                 tasks.create_task(engine.run())
                 tasks.create_task(lifecycle.run())
                 tasks.create_task(roll.run())
+                tasks.create_task(live.run())
                 while engine.compilation is None:
                     await engine.until_compiled()
                 keep_out()

@@ -85,6 +85,8 @@ class Hub:
         self._traffic: Final = TrafficBook(self._now_s)
         self._reports: Final[dict[str, set[Name]]] = {}  # by their token: the proxies that have not answered
         self._beat = asyncio.Event()
+        self.on_news: Final[list[Callable[[], None]]] = []  # whenever `until_changed` returns
+        self.on_traffic: Final[list[Callable[[Traffic], None]]] = []  # each report, once it is counted
         self.refusals = 0
         self.acknowledgements = 0
         self._roll: Final = roll
@@ -141,6 +143,8 @@ class Hub:
     def _news(self) -> None:
         self._beat.set()
         self._beat = asyncio.Event()
+        for tell in self.on_news:
+            tell()
 
     def hear(self, _: object) -> None:
         """For the engine's `on_settled`: those who wait look again."""
@@ -278,6 +282,8 @@ class Hub:
     def take_traffic(self, subscription: Subscription, message: Traffic) -> None:
         """What it counted. It sends that again until it hears that it arrived."""
         self._traffic.take(subscription.id, subscription.boot, subscription.workload, message, self._now_s)
+        for tell in self.on_traffic:
+            tell(message)
         if not self.is_attached(subscription):
             return
         subscription.outbox["counted"] = encode(Counted(message.seq))
@@ -352,12 +358,13 @@ class Hub:
         ]
         missing += [
             Missing(id_, "disconnected", "another process with the same id took its place: give each one its own")
-            for of, id_ in self._rivals_now()
+            for of, id_ in self.rivals()
             if self._is_of(of, workload)
         ]
         return OfWorkload(workload, len(here), len(here) - len(lacking), has_destination, tuple(missing))
 
-    def _rivals_now(self) -> list[Name]:
+    def rivals(self) -> list[Name]:
+        """The names that several processes go by."""
         now = self._clock()
         for rival, at in list(self._rivals.items()):
             if not 0 <= (now - at).total_seconds() <= _RIVAL_S:

@@ -138,6 +138,11 @@ class Subscription:
         self._answered = -1
         self._needs_all = True
 
+    @property
+    def known(self) -> int:
+        """The position of the latest table that is in force there, but for `refused_routes`; -1: of none."""
+        return min(self._answered, self.position) if self.position is not None else -1
+
     def knows(self, position: int) -> bool:
         """Whether the table of this position, or a later one, is in force there, but for `refused_routes`."""
         return self._answered >= position and self.position is not None and self.position >= position

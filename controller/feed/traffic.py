@@ -131,12 +131,16 @@ class TrafficBook:
         if workload in self._gaps:
             self._gaps[workload].close(proxy, boot, now_s)
 
-    def answered(self, key: str, workload: Workload, since_s: float) -> Answered:
+    def answered(self, key: str, workload: Workload, since_s: float, made_s: float | None = None) -> Answered:
+        """What was counted since then. What the baseline answered before the key's object was made counts too; a
+        sandbox that had the key before does not."""
+        own_s = max(since_s, made_s) if made_s is not None else since_s
         from_sandbox = from_baseline = 0
         for counts in self._series.get((key, workload), ()):
             if counts.at_s >= since_s:
-                from_sandbox += counts.from_sandbox
                 from_baseline += counts.from_baseline
+                if counts.at_s >= own_s:
+                    from_sandbox += counts.from_sandbox
         found: list[Gap] = []
         for name in (workload, None) if workload in self._routed else (workload,):
             if (gaps := self._gaps.get(name)) is not None:

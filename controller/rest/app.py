@@ -111,7 +111,7 @@ async def _identified(request: web.Request, handler: Handler) -> web.StreamRespo
     """Nothing but the open pages is told to those whom nobody knows, not even what there is."""
     identify = request.app[SERVICES].identify
     if identify is None:
-        if (why := foreign(request.headers)) is not None:
+        if (why := foreign(request.headers, request.scheme)) is not None:
             raise Problem("foreign", why)
         set_identity(request, ANYBODY)
         return await handler(request)

@@ -1,8 +1,8 @@
 """Requests that a browser makes for another site, refused: they matter where no token is asked for.
 
 Without tokens the API is on loopback only, but a browser on this machine reaches loopback too. A page of the web must
-not change where requests go: what carries `Origin`, or says that it comes from another site, is refused; so is a Host
-that is a name, since an attacker's name may point at 127.0.0.1 (DNS rebinding).
+not change where requests go: what carries the `Origin` of another page than ours (`ui`), or says that it comes from
+another site, is refused; so is a Host that is a name, since an attacker's name may point at 127.0.0.1 (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 
 
-def foreign(headers: Mapping[str, str]) -> str | None:
-    """Why the request is refused; None: it is not."""
-    if "Origin" in headers:
+def foreign(headers: Mapping[str, str], scheme: str) -> str | None:
+    """Why the request is refused; None: it is not. `scheme`: by which it came."""
+    host = headers.get("Host", "")
+    origin = headers.get("Origin")
+    if origin is not None and origin.lower() != f"{scheme}://{host.lower()}":
         return "requests of web pages are refused (Origin)"
     if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         return "requests of web pages are refused (Sec-Fetch-Site)"
-    host = headers.get("Host", "")
     if not _is_own(host):
         return f"the host must be an address or localhost, is {host[:100]!a}"
     return None

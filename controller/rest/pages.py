@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.rest import explain, feed, health, metrics, objects, openapi, receipts, ruleswatch
+from controller.rest import explain, feed, health, live, metrics, objects, openapi, receipts, ruleswatch, ui
 from controller.rest.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -10,6 +10,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *receipts.OPERATIONS,
     *ruleswatch.OPERATIONS,
     *explain.OPERATIONS,
+    *live.OPERATIONS,
+    *ui.OPERATIONS,
     *health.OPERATIONS,
     *metrics.OPERATIONS,
     *openapi.OPERATIONS,

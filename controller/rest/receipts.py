@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -151,7 +150,8 @@ async def _traffic(kind: str, request: web.Request) -> web.StreamResponse:
     key = status.routing_key if status is not None else None
     workloads = engine.workloads_of(ref) if key is not None else {}
     silent = await hub.flush(workloads, _FLUSH_S)
-    counted = {workload: _counted(hub, key or "", workload, since, made) for workload in sorted(workloads)}
+    times = since.timestamp(), made.timestamp() if made is not None else None
+    counted = {workload: hub.traffic.answered(key or "", workload, *times) for workload in sorted(workloads)}
     gaps = {workload: list(_gaps(hub, workload, counted[workload], silent)) for workload in counted}
     verdict, reasons = _verdict(ref, counted, gaps, list(_unknowable(hub, since, made, now)))
     return web.json_response(
@@ -193,14 +193,6 @@ def _since(text: str, now: datetime, ahead: timedelta) -> datetime:
             [f"since: must be {DURATION_RULE}, or {TIMESTAMP_RULE}, is {text!a}"],
         )
     return found
-
-
-def _counted(hub: Hub, key: str, workload: Workload, since: datetime, made: datetime | None) -> Answered:
-    """What the baseline answered before the object was made counts too; a sandbox that had the key before does not."""
-    found = hub.traffic.answered(key, workload, since.timestamp())
-    if made is None or made <= since:
-        return found
-    return replace(found, from_sandbox=hub.traffic.answered(key, workload, made.timestamp()).from_sandbox)
 
 
 def _unknowable(hub: Hub, since: datetime, made: datetime | None, now: datetime) -> Iterator[str]:

@@ -13,6 +13,7 @@ from controller.access import Identity
 from controller.audit import Audit
 from controller.engine import Engine
 from controller.feed.hub import Hub
+from controller.live.watch import Watch
 from controller.objects import Ref
 from controller.rest.problems import Problem
 from controller.store import Store
@@ -33,6 +34,7 @@ class Services:
     writer: Writer
     audit: Audit
     rules: RulesFeed
+    live: Watch
     metrics: Sequence[MetricSource]
     identify: Callable[[str], Identity | None] | None
     clock: Callable[[], datetime]

@@ -248,6 +248,7 @@ class TestWebPages:
         [
             {"Origin": "https://evil.example"},
             {"Origin": "null"},
+            {"Origin": "http://127.0.0.1:1"},
             {"Sec_Fetch_Site": "cross-site"},
             {"Host": "evil.example"},
             {"Host": "127.0.0.1.evil.example:16030"},
