@@ -66,7 +66,7 @@ class Watch:
         self._counted: set[Ref] = set()  # whose counts have changed
         self._refs: Final[dict[str, Ref]] = {}  # by the key in force, of those that have a row
         self._keys: Final[dict[Ref, str]] = {}  # the same, the other way round
-        self._refusals: dict[Ref, Refusals] = {}
+        self._refusals: dict[str, Refusals] = {}  # by key
         self._shown: dict[str, tuple[object, ...]] = {}  # proxies by the ids of their rows, as they were then
         self._news: Final = asyncio.Event()
         self._wanted: Final = asyncio.Event()
@@ -84,8 +84,10 @@ class Watch:
             told, before = self._engine.told(ref), self._told.get(ref)
             if told is None:
                 self._told.pop(ref, None)
-            elif before is None or before[0] is not told:
+            elif before is None or not _routes_alike(told, before[0]):
                 self._told[ref] = told, self._hub.position
+            else:
+                self._told[ref] = told, before[1]
             self._dirty.add(ref)
         self._news.set()
 
@@ -151,8 +153,6 @@ class Watch:
             except Exception:  # noqa: BLE001 - proxies must not go without a controller because a page does
                 _log.exception("what is shown is not as it should be")
             if self.board.revision != revision or not self.is_filled:
-                if not self.is_filled:
-                    self._news.set()  # refusals are of keys that were not known at first
                 self.is_filled = True
                 self._tell()
             await asyncio.sleep(SPACING_S)
@@ -184,7 +184,7 @@ class Watch:
             told.status,
             told.changes,
             position=position,
-            refusals=self._refusals.get(ref, ()),
+            refusals=self._refusals.get(told.status.routing_key or "", ()),
             owner_label=self.owner_label,
         )
         self.board.put(object_id(ref), row, frozenset([ref.namespace]))
@@ -224,7 +224,7 @@ class Watch:
         of_routers: Scopes = frozenset(workload.namespace for workload in routed)
         shown: dict[str, tuple[object, ...]] = {}
         behind: list[Lag] = []
-        refusals: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        refusals: dict[str, Refusals] = {}
         proxies: list[Subscription | Lost] = [*hub.attached(), *hub.lost()]
         for each in proxies:
             id_ = proxy_id(each.workload, each.id)
@@ -238,7 +238,7 @@ class Watch:
                 if each.known < hub.position:
                     behind.append(Lag(id_, scopes, each.known, self._lacks_since(each)))
                 for (key, _), refused in each.refused_routes.items():
-                    refusals.setdefault(key, []).append((each.id, refused))
+                    refusals[key] = (*refusals.get(key, ()), (each.id, refused))
         for id_ in self._shown.keys() - shown.keys():
             self.board.drop(id_)
         self._shown = shown
@@ -252,9 +252,13 @@ class Watch:
         place = bisect_right(self._positions, each.known)
         return self._times[place] if place < len(self._times) else None
 
-    def _take_refusals(self, found: dict[str, list[tuple[str, tuple[str, ...]]]]) -> None:
-        refusals = {ref: tuple(each) for key, each in found.items() if (ref := self._refs.get(key)) is not None}
-        for ref in refusals.keys() | self._refusals.keys():
-            if refusals.get(ref) != self._refusals.get(ref):
+    def _take_refusals(self, refusals: dict[str, Refusals]) -> None:
+        for key in refusals.keys() | self._refusals.keys():
+            if refusals.get(key) != self._refusals.get(key) and (ref := self._refs.get(key)) is not None:
                 self._dirty.add(ref)
         self._refusals = refusals
+
+
+def _routes_alike(one: InForce, other: InForce) -> bool:
+    """Whether the table has the same of both."""
+    return one is other or (one.changes == other.changes and one.status.routing_key == other.status.routing_key)
