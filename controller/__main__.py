@@ -67,7 +67,7 @@ async def _run(settings: Settings) -> int:
     from controller.listening import ListenError, bind, lift_file_limit, url_of
     from controller.live.watch import Watch
     from controller.rest.app import PATIENCE, make_app
-    from controller.rest.metrics import core_metrics, hub_metrics
+    from controller.rest.metrics import core_metrics, hub_metrics, live_metrics
     from controller.rest.pages import OPERATIONS
     from controller.rest.patience import KEEP_ALIVE_S
     from controller.rest.ruleswatch import RulesFeed
@@ -142,7 +142,7 @@ async def _run(settings: Settings) -> int:
             audit=audit,
             rules=rules,
             live=live,
-            metrics=[core_metrics(engine, store, audit, rules), hub_metrics(hub)],
+            metrics=[core_metrics(engine, store, audit, rules), hub_metrics(hub), live_metrics(live)],
             identify=tokens.identity if tokens is not None else None,
             clock=_clock,
         )

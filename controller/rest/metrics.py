@@ -11,6 +11,7 @@ from aiohttp import web
 from controller.audit import Audit
 from controller.engine import Engine
 from controller.feed.hub import Hub
+from controller.live.watch import Watch
 from controller.objects import KINDS
 from controller.rest.operations import Answer, Operation
 from controller.rest.ruleswatch import RulesFeed
@@ -125,6 +126,22 @@ def hub_metrics(hub: Hub) -> MetricSource:
             ("nacks", "Tables that proxies refused, whole or in part.", hub.refusals),
         ):
             yield CounterMetricFamily(f"pointsman_controller_{name}", text, value=total)
+
+    return collect
+
+
+def live_metrics(watch: Watch) -> MetricSource:
+    """Who looks at the page, or at what it is made of."""
+
+    def collect() -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        yield GaugeMetricFamily("pointsman_controller_live_readers", "Streams of live rows.", value=watch.readers)
+        yield CounterMetricFamily(
+            "pointsman_controller_live_readers_dropped",
+            "Streams of live rows that were cut because their readers were too slow.",
+            value=watch.dropped,
+        )
 
     return collect
 
