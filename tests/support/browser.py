@@ -159,8 +159,10 @@ class Page:
         self._browser = browser
         self._session = session
         self.troubles: list[str] = []  # errors and warnings of console, scripts, network and policies
-        self.requests: list[Mapping[str, Any]] = []  # all that were sent: url, method, headers
+        self.requests: list[Mapping[str, Any]] = []  # all that scripts and markup asked for: url, method, postData
+        self.heads: list[Mapping[str, str]] = []  # the fields that were sent, names in small letters
         self.dialogs: list[str] = []  # of alert() and the like; they are dismissed
+        self._stubs: list[tuple[str, str, bytes]] = []  # the end of an address, media type, body
 
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
         """Raises: BrowserError."""
@@ -178,14 +180,38 @@ class Page:
                 self.troubles.append(f"{entry['source']}: {entry['text']} {entry.get('url', '')}".strip())
             case "Network.requestWillBeSent":
                 self.requests.append(params["request"])
+            case "Network.requestWillBeSentExtraInfo":
+                self.heads.append({name.lower(): value for name, value in params["headers"].items()})
             case "Page.javascriptDialogOpening":
                 self.dialogs.append(params["message"])
-                # Not waited for: this thread reads the answer.
-                threading.Thread(target=self._dismiss, daemon=True).start()
+                self._aside("Page.handleJavaScriptDialog", accept=False)
+            case "Fetch.requestPaused":
+                self._answer(params["requestId"], params["request"]["url"])
 
-    def _dismiss(self) -> None:
-        with contextlib.suppress(BrowserError, ConnectionClosed):
-            self.call("Page.handleJavaScriptDialog", accept=False)
+    def _aside(self, method: str, **parameters: object) -> None:
+        """A call that is not waited for: the thread that hears reads the answers."""
+
+        def call() -> None:
+            with contextlib.suppress(BrowserError, ConnectionClosed):
+                self.call(method, **parameters)
+
+        threading.Thread(target=call, daemon=True).start()
+
+    def stub(self, ending: str, media_type: str, body: bytes) -> None:
+        """From now on this is the answer to requests for addresses that end so; the others go on."""
+        self._stubs.append((ending, media_type, body))
+        self.call("Fetch.enable", patterns=[{"urlPattern": "*"}])
+
+    def _answer(self, number: str, url: str) -> None:
+        for ending, media_type, body in self._stubs:
+            if url.endswith(ending):
+                headers = [{"name": "Content-Type", "value": media_type}]
+                text = base64.b64encode(body).decode()
+                self._aside(
+                    "Fetch.fulfillRequest", requestId=number, responseCode=200, responseHeaders=headers, body=text
+                )
+                return
+        self._aside("Fetch.continueRequest", requestId=number)
 
     # --- what a user does --------------------------------------------------------------------------------------------
 
@@ -229,7 +255,13 @@ class Page:
 
         Raises: BrowserError if it throws.
         """
-        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        answer = self.call(
+            "Runtime.evaluate",
+            expression=expression,
+            awaitPromise=True,
+            returnByValue=True,
+            allowUnsafeEvalBlockedByCSP=False,
+        )
         if "exceptionDetails" in answer:
             raise BrowserError(_of_exception(answer["exceptionDetails"]))
         return answer["result"].get("value")

@@ -38,11 +38,13 @@ const objects = new PagedTable(by("objects-table"), by("objects-pager"), {
   title: titleOf,
   open: (id) => new Details(model.objects.get(id), () => look, { explain: explainOf, check, remove, mayWrite }),
   empty: () => (model.objects.size === 0 ? "There is none." : "None is like that."),
+  refuge: by("filter"),
   onChange: schedule,
 });
 const proxies = new PagedTable(by("proxies-table"), by("proxies-pager"), {
   columns: proxyColumns(() => look),
   empty: () => (model.proxies.size === 0 ? "There is none." : "None is like that."),
+  refuge: by("proxies-filter"),
   onChange: schedule,
 });
 
@@ -222,6 +224,7 @@ by("sure-yes").addEventListener("click", async () => {
   try {
     await session.document(pathOf(removing), { method: "DELETE" });
     by("sure").close();
+    if (document.activeElement === document.body) by("filter").focus(); // the row went before the question did
     announce(`${titleOf(removing)} is being deleted.`);
   } catch (error) {
     setText(by("sure-fault"), error.message);

@@ -47,7 +47,7 @@ export class ExplainForm {
   /** Asks about a request with this key. */
   fill(workload, key, port) {
     this.#field("workload").value = workload;
-    this.#field("port").value = port ?? "";
+    this.#field("port").value = Number.isInteger(port) ? String(port) : "";
     this.#field("baggage").value = `sd-routing-key=${key}`;
     this.#field("tracestate").value = "";
     this.#field("head").value = "";

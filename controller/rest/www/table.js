@@ -7,16 +7,18 @@ const PAGE = 50;
 
 /**
  * `columns`: {name, show(cell, item)}; the first one's cell is the row's header. `open(item)`: {node, update(item)},
- * what stands below a row that was opened; null: rows are not opened. Items have an `id`.
+ * what stands below a row that was opened; null: rows are not opened. Items have an `id`. `refuge`: where the focus goes
+ * when the last row goes that had it.
  */
 export class PagedTable {
-  constructor(table, pager, { columns, open = null, title = null, empty, onChange }) {
+  constructor(table, pager, { columns, open = null, title = null, empty, onChange, refuge }) {
     this.#table = table;
     this.#columns = columns;
     this.#open = open;
     this.#title = title;
     this.#empty = empty;
     this.#onChange = onChange;
+    this.#refuge = refuge;
     this.#body = make("tbody", { role: "rowgroup" });
     const head = make("tr", { role: "row" }, ...columns.map(({ name }) => headCell(name)));
     table.append(make("thead", { role: "rowgroup" }, head), this.#body);
@@ -33,6 +35,7 @@ export class PagedTable {
   #title;
   #empty;
   #onChange;
+  #refuge;
   #body;
   #pager;
   #before;
@@ -88,7 +91,7 @@ export class PagedTable {
     if (lost < 0) return;
     const left = this.#shown.filter((id) => wanted.has(id));
     const next = this.#rows.get(left[Math.min(lost, left.length - 1)]);
-    (next?.element.querySelector("button") ?? this.#before).focus({ preventScroll: true });
+    (next?.element.querySelector("button") ?? this.#refuge).focus({ preventScroll: true });
   }
 
   #place(page) {
