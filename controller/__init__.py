@@ -25,7 +25,8 @@ of `proxy`, which never imports us.
     feed/             the proxies: each is told what concerns it, and answers
     writing           changes by the rules that hold whoever asks                   quotas  how many objects
     lifecycle         the end of objects: TTL, drain                                audit   a line for each change
-    rest/             the API
+    live/             what is shown while it happens: rows, and what changed of them since a reader looked
+    rest/             the API, and the page
     access            tokens and roles                                              tls     the listener's certificate
     reloading         files that are read again                                     state   the state folder
     config            flags                                                         listening, background

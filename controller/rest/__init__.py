@@ -12,5 +12,7 @@ rules        routing rules, pure   ruleswatch   their pages and the stream of ch
 receipts     whether it is live everywhere, who answered requests, which proxies there are
 feed         the WebSocket of each proxy
 explain      where a request would go
+live         all there is to see, and its changes, as server-sent events
+ui           the page's files, which are in www: plain HTML, CSS and ES modules, app.js first
 health       /livez /readyz        metrics   /metrics
 """

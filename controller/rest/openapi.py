@@ -90,7 +90,8 @@ def _schema(schema: str | Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _id(operation: Operation) -> str:
-    words = re.findall(r"[A-Za-z0-9]+", operation.path.removeprefix("/api/v1"))
+    path = operation.path.removeprefix("/api/v1")
+    words = re.findall(r"[A-Za-z0-9]+", f"{path}index" if path.endswith("/") else path)
     return operation.method.lower() + "".join(word[:1].upper() + word[1:] for word in words)
 
 
