@@ -41,7 +41,8 @@ def test_pieces(monkeypatch: pytest.MonkeyPatch, count: int, expected: list[obje
 
 
 def test_a_text_cannot_end_an_event() -> None:
-    (found,) = events(Delta(7, [encode({"n": 0, "text": "a\n\ndata: b\r\n\r\n\u2028"})], ["\n\nid: 9\n\n"], is_all=False))
+    row = encode({"n": 0, "text": "a\n\ndata: b\r\n\r\n\u2028"})
+    (found,) = events(Delta(7, [row], ["\n\nid: 9\n\n"], is_all=False))
     assert found == ("name-7", [0], ["\n\nid: 9\n\n"])
 
 
