@@ -10,9 +10,9 @@ A file (`--services`) holds it in the form that the table has (SPEC 5):
     previews:
     - {domain: preview.example, endpoint: web, upstream: {host: frontend.hotrod.svc.cluster.local, port: 8080}}
 
-Beside a mesh (`--istio-mode`, unless off) a fork is called by its own host: the mesh's proxy beside the router would send
-what carries the baseline's host to the baseline again, whatever address it goes to (CHECKLIST M2). So the routes that
-routers get say `authority: destination` then; those of sidecars do not.
+Beside a mesh (`--istio-mode`, unless off) a fork is called by its own host: the mesh's proxy beside the router would
+send what carries the baseline's host to the baseline again, whatever address it goes to (CHECKLIST M2). So the routes
+that routers get say `authority: destination` then; those of sidecars do not.
 """
 
 from __future__ import annotations

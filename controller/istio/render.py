@@ -329,7 +329,7 @@ class _Rendering:
                 elif key in told:
                     continue
                 else:
-                    why = unasked.get(workload) or self._shadowed.get(key) or self._shadowed.get(token)
+                    why = unasked.get(workload) or self._shadowed.get(key) or self._shadowed.get(token) or ""
                     why = why or self._unknown_to_router(workload)
                     why = f"no route of the mesh leads to it{why and f' ({why})'}"
                 if why:
