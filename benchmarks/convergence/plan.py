@@ -1,7 +1,8 @@
 """`python -m benchmarks convergence`: from a change to the last proxy that routes by it, and what the controller needs.
 
 A real controller on a folder of 10,000 sandboxes; proxies of 200 workloads, of which five are processes that are asked
-by requests and the others are the same code without the data path, all in one process, over real sockets.
+by requests and the others are the same code without the data path, all in one process, over real sockets; and two
+routers of all workloads, which are processes.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from benchmarks.bars import convergence_comparisons
 from benchmarks.convergence.farm import Farm, Step
 from benchmarks.convergence.load import ConvergenceLoad
 from benchmarks.convergence.report import table
-from benchmarks.convergence.stage import Controller, Crowd, RealProxy, until_all_have
+from benchmarks.convergence.stage import Controller, Crowd, RealProxy, RealRouter, until_all_have
 from benchmarks.figures import Point, Round
 from benchmarks.processes import Child
 from benchmarks.scene import Scene
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sandboxes", type=int, default=load.sandboxes)
     parser.add_argument("--proxies", type=int, default=load.proxies, help="attached while changes are measured")
     parser.add_argument("--processes", type=int, default=load.processes, help="of them that are whole proxies")
+    parser.add_argument("--routers", type=int, default=load.routers, help="processes too, beside the proxies")
     parser.add_argument("--changes", type=int, default=load.changes)
     parser.add_argument("--reconnecting", type=int, default=load.reconnecting, help="0: no restart")
     parser.add_argument(
@@ -40,7 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, scene: Scene, stack: ExitStack) -> int:
-    load = ConvergenceLoad(options.sandboxes, options.proxies, options.processes, options.changes, options.reconnecting)
+    load = ConvergenceLoad(
+        options.sandboxes,
+        options.proxies,
+        options.processes,
+        options.routers,
+        options.changes,
+        options.reconnecting,
+    )
     began = time.time()
     points = measure(scene, stack, load)
     result = report.Result(
@@ -86,7 +95,7 @@ class _Plan:
         starts = ("first_s", "ready_s")  # without what it keeps beside the files, and with that
         for name in starts[: 2 if load.reconnecting else 1]:
             began_ns = time.monotonic_ns()
-            self._controller = Controller(self._farm, scene.cores, scene.new_folder)
+            self._controller = Controller(self._farm, scene.cores, scene.new_folder, scene.baseline.port)
             self._stack.callback(self._controller.stop)
             self._values[name] = (self._controller.until_ready() - began_ns) / 1e9
             report.say(f"controller ready in {self._values[name]:.1f} s")
@@ -101,12 +110,17 @@ class _Plan:
             proxy = RealProxy(number, url, scene.baseline.port, scene.cores, scene.new_folder("proxy"))
             self._stack.callback(proxy.child.stop)
             self._real.append(proxy)
+        self._routers: list[RealRouter] = []
+        for number in range(load.routers):
+            router = RealRouter(number, url, scene.baseline.port, scene.cores, scene.new_folder("router"))
+            self._stack.callback(router.child.stop)
+            self._routers.append(router)
         self._attach(load.proxies)
 
     def _attach(self, count: int) -> None:
         began_ns = time.monotonic_ns()
         answer = self._crowd.ask("attach", count=count - self._load.processes)
-        for proxy in self._real:
+        for proxy in (*self._real, *self._routers):
             proxy.until_synced()
         took_s = (time.monotonic_ns() - began_ns) / 1e9
         report.say(
@@ -132,6 +146,8 @@ class _Plan:
         self._values["cpu_ms"] = spent_s * 1000 / self._load.changes
         self._values["rss_mb"] = _rss_mb(self._controller.child)
         self._values["idle_cpu"] = idle_s
+        if self._routers:
+            self._values["router_rss_mb"] = max(_rss_mb(router.child) for router in self._routers)
         self.points += [
             point,
             Point("controller", "controller", self._load.sandboxes, True, [Round(dict(self._values))]),
@@ -147,7 +163,7 @@ class _Plan:
             self._controller.write(step)
         else:
             self._farm.write(step)
-        at_ns = until_all_have(self._real, step, self._marks, self._scene.baseline.mark)
+        at_ns = until_all_have([*self._real, *self._routers], step, self._marks, self._scene.baseline.mark)
         at_ns += self._crowd.times_ns()
         time.sleep(_PAUSE_S)
         return (max(at_ns, default=began_ns) - began_ns) / 1e6
@@ -179,7 +195,9 @@ class _Plan:
         self._crowd.order("sync")
         ready_ns = self._controller.until_ready()
         answer = self._crowd.answer()
-        synced_ns = max(int(answer["at_ns"]), *(proxy.until_synced() for proxy in self._real), ready_ns)
+        synced_ns = max(
+            int(answer["at_ns"]), *(proxy.until_synced() for proxy in (*self._real, *self._routers)), ready_ns
+        )
         time.sleep(_PAUSE_S)
         values = {
             "killed_s": (synced_ns - began_ns) / 1e9,

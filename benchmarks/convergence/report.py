@@ -29,7 +29,7 @@ def rows(points: list[Point], comparisons: list[Comparison], load: ConvergenceLo
         if point.measure == "convergence":
             yield (
                 f"From a change to the last proxy that routes by it, ms ({load.sandboxes:,} sandboxes, "
-                f"{load.proxies:,} proxies, {load.processes} of them processes, {len(point.rounds)} changes)"
+                f"{load.proxies:,} proxies, {load.routers} routers, {len(point.rounds)} changes)"
             )
             yield row("", *(name for name, _ in _SHARES), "bar (p99)")
             yield row("all", *_times(point, "took_ms"), bar_cells(bars["convergence p99"])[1])
@@ -43,6 +43,8 @@ def rows(points: list[Point], comparisons: list[Comparison], load: ConvergenceLo
             yield row("", "", "", "", "bar")
             yield row("CPU ms per change", *_value(bars["controller cpu_ms"]))
             yield row("RSS MB", *_value(bars["controller rss_mb"]))
+            if "router_rss_mb" in values:
+                yield row("RSS MB of a router", f"{values['router_rss_mb']:.0f}")
             again = f"{values['ready_s']:.1f} again" if "ready_s" in values else ""
             yield row("start to ready, s", f"{values['first_s']:.1f} at first", again)
         elif point.measure.startswith("reconnect"):

@@ -6,12 +6,12 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from benchmarks import probe
-from benchmarks.convergence.farm import NAMESPACE, PORT, Farm, Step, workload_name
+from benchmarks.convergence.farm import NAMESPACE, PORT, WORKLOADS, Farm, Step, workload_name
 from benchmarks.processes import Child, Cores, free_port
 from benchmarks.targets import HERE
 
@@ -24,15 +24,17 @@ _LOOK_S = 0.002
 class Controller:
     """`python -m controller`, which can be killed and started again at the same address."""
 
-    def __init__(self, farm: Farm, cores: Cores, new_folder: Callable[[str], Path]) -> None:
+    def __init__(self, farm: Farm, cores: Cores, new_folder: Callable[[str], Path], baseline_port: int) -> None:
         self._farm, self._cores, self._new_folder = farm, cores, new_folder
+        self._services = new_folder("services") / "services.json"
+        self._services.write_text(json.dumps({"services": services(baseline_port)}))
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.child = self._start()
 
     def _start(self) -> Child:
         command = [sys.executable, "-m", "controller", "--source", f"dir:{self._farm.folder}"]
-        command += ["--listen", f"127.0.0.1:{self.port}"]
+        command += ["--listen", f"127.0.0.1:{self.port}", "--services", str(self._services)]
         log = self._new_folder("controller") / "log"
         return Child(command, cpus=self._cores.proxy, log=log, cwd=HERE, env={"PYTHONPATH": _path()})
 
@@ -124,11 +126,14 @@ class RealProxy:
     def __init__(self, number: int, url: str, baseline_port: int, cores: Cores, folder: Path) -> None:
         self.number = number
         self.port, self._admin = free_port(), free_port()
-        command = [sys.executable, "-m", "proxy", "--workload", f"{NAMESPACE}/Deployment/{workload_name(number)}"]
-        command += ["--controller", url, "--listen", f"127.0.0.1:{self.port}", "--workload-port", str(PORT)]
-        command += ["--baseline", f"127.0.0.1:{baseline_port}", "--admin", f"127.0.0.1:{self._admin}"]
-        command += ["--destination-allow", "127.0.0.0/8"]
+        command = [sys.executable, "-m", "proxy", "--controller", url, "--listen", f"127.0.0.1:{self.port}"]
+        command += ["--admin", f"127.0.0.1:{self._admin}", "--destination-allow", "127.0.0.0/8"]
+        command += self._options(baseline_port)
         self.child = Child(command, cpus=cores.load, log=folder / "log", cwd=HERE, env={"PYTHONPATH": _path()})
+
+    def _options(self, baseline_port: int) -> list[str]:
+        workload = ["--workload", f"{NAMESPACE}/Deployment/{workload_name(self.number)}"]
+        return [*workload, "--workload-port", str(PORT), "--baseline", f"127.0.0.1:{baseline_port}"]
 
     def until_synced(self) -> int:
         return until(self._is_synced, self.child, "it is not in sync", _SYNC_S)
@@ -149,15 +154,47 @@ class RealProxy:
         """Whether a request with the key is answered by what the step wants. `marks`: of origins, by port. Requests are
         strict, so that nothing but a known key leads to the baseline."""
         strict = "" if step.kind == "remove" else ",sd-strict=1"
-        head = f"GET / HTTP/1.1\r\nHost: service\r\nbaggage: sd-routing-key={step.sandbox.key}{strict}\r\n\r\n"
+        number = self._asked(step)
+        host = workload_name(number)
+        head = f"GET / HTTP/1.1\r\nHost: {host}\r\nbaggage: sd-routing-key={step.sandbox.key}{strict}\r\n\r\n"
         answer = probe.ask(self.port, head.encode())
         if step.kind == "remove":
             return answer.status == 424
-        expected = marks[step.sandbox.port] if self.number in step.sandbox.workloads else baseline
+        expected = marks[step.sandbox.port] if number in step.sandbox.workloads else baseline
         return answer.status == 200 and answer.origin == expected
 
+    def _asked(self, step: Step) -> int:
+        """The workload that is asked."""
+        return self.number
 
-def until_all_have(proxies: list[RealProxy], step: Step, marks: dict[int, str], baseline: str) -> list[int]:
+
+class RealRouter(RealProxy):
+    """`python -m proxy --mode router`, of all workloads."""
+
+    def _options(self, baseline_port: int) -> list[str]:
+        return ["--mode", "router"]
+
+    def concerns(self, step: Step) -> bool:
+        return True
+
+    def _asked(self, step: Step) -> int:
+        return step.sandbox.workloads[self.number % len(step.sandbox.workloads)]
+
+
+def services(baseline_port: int) -> list[dict[str, object]]:
+    """Of all workloads, for routers."""
+    return [
+        {
+            "hosts": [workload_name(number), f"{workload_name(number)}.{NAMESPACE}.svc.cluster.local"],
+            "port": PORT,
+            "baseline": {"kind": "Deployment", "namespace": NAMESPACE, "name": workload_name(number)},
+            "upstream": {"host": "127.0.0.1", "port": baseline_port},
+        }
+        for number in range(WORKLOADS)
+    ]
+
+
+def until_all_have(proxies: Sequence[RealProxy], step: Step, marks: dict[int, str], baseline: str) -> list[int]:
     """When each of those that the step concerns had it."""
     waiting = [proxy for proxy in proxies if proxy.concerns(step)]
     at_ns: list[int] = []

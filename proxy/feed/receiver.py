@@ -186,7 +186,8 @@ class Receiver:
         self.slice, self.position = new, coming.position
         self._put(new, memory)
         if old is not None:
-            self._dying += (known for workload in old.workloads for known in old.of(workload).known.values())
+            for workload in old.workloads:
+                self._dying += old.of(workload).known.values()
         if new.count > PART_ROUTES:
             keep_from_collector()
         _log.info("table version %s in force, %d routes, %d live keys", new.version, new.count, len(new.live))

@@ -240,7 +240,7 @@ class Slice:
             present, past = self.of(workload).known.keys(), old.of(workload).known.keys()
             for key in [key for key in memory.routes.get(workload, ()) if key in present]:
                 _forget(memory, (workload, key))
-            for key in past - present:
+            for key in () if past <= present else past - present:  # usually few have left, and that is told fast
                 _remembered(memory, workload)[key] = until_s
                 name = self.name_of(key)
                 if name not in self.live:
