@@ -214,7 +214,7 @@ OPERATIONS: Final = (
         "GET",
         PATH,
         _feed,
-        "The feed of one proxy, as a WebSocket",
+        "The feed of one proxy, or router, as a WebSocket",
         {101: Answer("The protocol is pointsman.feed.v1", media_type="text/plain")},
         PROXY,
         tag="feed",

@@ -15,8 +15,9 @@ import pytest
 
 from tests.support.client import ask, get
 from tests.support.controller import Controller, path_of, run_controller, sandbox
+from tests.support.feed import controlling
 from tests.support.origin import Origin
-from tests.support.proxy import WORKLOAD, Proxy, run_proxy, run_router, service
+from tests.support.proxy import WORKLOAD, Proxy, route, run_proxy, run_router, service
 from tests.support.waiting import until
 
 FLAGS = ("--decision-header", "--destination-allow", "127.0.0.0/8")
@@ -236,6 +237,41 @@ def test_a_router_starts_by_its_state_file_while_the_controller_is_gone(
             assert seen(router, third) == (200, "sandbox", "sandbox=pr-3; reason=route")
             # Its version was the controller's, so what changed was enough.
             assert sum("in force" in line for line in router.lines) <= 2
+
+
+def test_one_bad_route_is_refused_alone_and_counts_say_where(tmp_path: Path, baseline: Origin, sandbox: Origin) -> None:
+    """What no controller of ours says, said by one of the test's own."""
+    listed = [service("location", upstream=baseline.port), service("driver", upstream=baseline.port, workload=DRIVER)]
+    good = [route("pr-1", [sandbox.port], workload=workload) for workload in (WORKLOAD, DRIVER)]
+    bad = {**good[1], "mappings": [{"port": 70_000, "destinations": []}]}
+    with (
+        controlling() as controller,
+        run_router(tmp_path, controller=controller.url, flags=FLAGS, environ={"POD_NAME": "r"}) as router,
+    ):
+        peer, hello = controller.peer()
+        assert hello["proxy"] == {**hello["proxy"], "id": "r", "mode": "router"}
+        assert "workload" not in hello["proxy"]
+        answer = peer.snapshot(1, good[0], bad, services=listed, liveKeys=["pr-1"])
+        assert (answer["type"], answer["isWhole"]) == ("nack", False)
+        assert [(each["routingKey"], each["workload"]) for each in answer["routes"]] == [("pr-1", DRIVER)]
+        driver = get("/", "baggage: sd-routing-key=pr-1", host="driver")
+        assert seen(router) == (200, "sandbox", "sandbox=local-location; reason=route")
+        assert seen(router, driver)[::2] == (503, "sandbox=unreadable; reason=no_destination")
+        assert router.state()["stale"] is True
+        assert peer.change(2, 1, routes=[good[1]])["type"] == "ack"
+        assert seen(router, driver) == (200, "sandbox", "sandbox=local-location; reason=route")
+        assert (
+            peer.change(3, 2, removedRoutes=[{"routingKey": "pr-1", "baseline": good[1]["baseline"]}])["type"] == "ack"
+        )
+        assert seen(router, driver) == (200, "baseline", "baseline; reason=gone_route")
+        assert seen(router)[1] == "sandbox"
+        counts: list[list[object]] = []
+        while len(counts) < 2 or sum(int(str(each[1])) + int(str(each[2])) for each in counts) < 4:
+            message = peer.next("traffic")
+            counts += message["counts"]
+            peer.say(type="counted", seq=message["seq"])
+        assert {each[3]: each[2] for each in counts if each[2]} == {DRIVER: 1}
+        assert sum(int(str(each[1])) for each in counts if each[3] == WORKLOAD) == 2
 
 
 def test_a_router_before_its_first_table(tmp_path: Path) -> None:
