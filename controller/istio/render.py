@@ -109,6 +109,10 @@ class _Rendering:
         self._owners: Final = sorted(
             (each for each in self._existing.values() if not each.is_ours), key=lambda each: each.age
         )
+        self._of_host: Final[dict[str, list[VirtualService]]] = {}
+        for owner in filter(_is_mesh_wide, self._owners):
+            for host in owner.hosts:
+                self._of_host.setdefault(host, []).append(owner)
         self._is_delegating: Final = options.own == "delegate"
         self._names: Final = Names(self._owners, is_delegating=self._is_delegating)
         self._wanted: Final[dict[Name, Json]] = {}
@@ -168,6 +172,14 @@ class _Rendering:
             return True
         if not owner.is_for_mesh:
             return False
+        if (rival := self._rival(owner)) is not None:
+            text = (
+                f"{rival.place} has its hosts too, the mesh takes the older one, and none says its creationTimestamp: "
+            )
+            _find_all(
+                copies, maker, "AgeUnknown", owner.place, text + "give them as the cluster has them, or join them"
+            )
+            return False
         older = self._older(owner)
         if older is not None and not owner.is_for_gateways:
             text = f"{owner.place}: the mesh takes {older.place} for its hosts, which is older"
@@ -179,16 +191,19 @@ class _Rendering:
             return not owner.is_for_gateways
         return False
 
+    def _rival(self, owner: VirtualService) -> VirtualService | None:
+        """One that has a host of this one too, and may be the older or the younger."""
+        if owner.created != float("inf") or not _is_mesh_wide(owner):
+            return None
+        others = (each for host in owner.hosts for each in self._of_host[host] if each is not owner)
+        return next((each for each in others if each.created == owner.created), None)
+
     def _older(self, owner: VirtualService) -> VirtualService | None:
         """The VirtualService that the mesh takes for the hosts of this one; None: it takes this one for some."""
         if not owner.is_seen_by_all:
             return None
-        found: VirtualService | None = None
-        for host in owner.hosts:
-            found = next((each for each in self._owners if _is_mesh_wide(each) and host in each.hosts), None)
-            if found is None or found is owner:
-                return None
-        return found
+        found = [self._of_host[host][0] for host in owner.hosts]
+        return found[-1] if found and owner not in found else None
 
     def _find_not_http(self, owner: VirtualService, maker: Maker) -> None:
         spec = owner.document["spec"]
@@ -329,9 +344,9 @@ class _Rendering:
                 elif key in told:
                     continue
                 else:
-                    why = unasked.get(workload) or self._shadowed.get(key) or self._shadowed.get(token) or ""
-                    why = why or self._unknown_to_router(workload)
-                    why = f"no route of the mesh leads to it{why and f' ({why})'}"
+                    cause = unasked.get(workload) or self._shadowed.get(key) or self._shadowed.get(token)
+                    cause = cause or self._unknown_to_router(workload)
+                    why = "no route of the mesh leads to it" + (f" ({cause})" if cause else "")
                 if why:
                     self._keyed.find(key, "NotReached", token, why)
 

@@ -305,66 +305,6 @@ class TestHosts:
         assert reasons(render(around, [route()])) == ["NotReached"]
 
 
-class TestNotReached:
-    """What has a route in the table and none in the mesh meets the baseline: that must be said."""
-
-    OTHER = http(to("elsewhere"))
-
-    def test_a_younger_virtual_service_of_the_same_host_does_not_count(self) -> None:
-        old = virtual_service(self.OTHER, name="old", created="2020-01-01T00:00:00Z")
-        young = virtual_service(http(), name="young", created="2021-01-01T00:00:00Z")
-        for options in (PATCH, Options(mode="router", router=ROUTER, own="patch")):
-            rendered = render(mesh(old, young), [route()], options)
-            assert reasons(rendered) == ["NotReached"]
-            assert "the mesh takes VirtualService hotrod/old" in rendered.findings[0].message
-        both = virtual_service(http(), name="old", created="2020-01-01T00:00:00Z")
-        assert reasons(render(mesh(both, young), [route()], PATCH)) == []
-
-    def test_what_is_said_to_be_routed_hides_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ours, "MAX_OBJECT_BYTES", 2000)
-        elsewhere = virtual_service(self.OTHER, name="driver", hosts=["driver"])
-        around = mesh(virtual_service(http()), elsewhere, entries=[entry(), entry("driver")])
-        rendered = render(around, [route(), route(name="driver")], Options(router=ROUTER, own="patch"))
-        assert reasons(rendered) == ["FanIn", "NotReached"]
-        assert not conditions(rendered.findings, [KEY])[KEY].is_true
-
-    def test_no_service_so_no_router(self) -> None:
-        options = Options(mode="router", router=ROUTER, own="patch")
-        rendered = render(Mesh((virtual_service(http()),)), [route()], options)
-        assert reasons(rendered) == ["NotReached"]
-        assert "no Service is given" in rendered.findings[0].message
-
-    def test_a_router_takes_one_of_several_workloads_behind_a_service(self) -> None:
-        entries = [entry(behind="location-v1"), entry(behind="location-v2")]
-        options = Options(mode="router", router=ROUTER, own="patch")
-        keyed = [route("a", "location-v1", sandbox="a"), route("b", "location-v2", sandbox="b")]
-        rendered = render(mesh(virtual_service(http()), entries=entries), keyed, options)
-        assert [(each.reason, each.sandbox) for each in rendered.findings] == [("NotReached", "b")]
-        assert "another workload behind the same Service" in rendered.findings[0].message
-
-    def test_a_canary_with_a_service_of_its_own(self) -> None:
-        """The router is asked by one host, so what the other Service's sandbox changed is not met on this way."""
-        split = http(to("location-primary", weight=90), to("location", weight=10))
-        entries = [entry(), entry("location-primary")]
-        options = Options(mode="router", router=ROUTER, own="patch")
-        rendered = render(mesh(virtual_service(split), entries=entries), [route()], options)
-        assert reasons(rendered) == ["NotReached"]
-        assert "leads there beside location-primary.hotrod.svc.cluster.local" in rendered.findings[0].message
-        assert any("without subset or weights" in note for note in rendered.notes)
-        assert reasons(render(mesh(virtual_service(split), entries=entries), [route()], PATCH)) == []
-        other = render(mesh(virtual_service(split), entries=entries), [route(name="location-primary")], options)
-        assert reasons(other) == []
-
-    def test_a_gateways_subset_is_lost_behind_a_router(self) -> None:
-        owner = virtual_service(http(to(subset="v1")), hosts=["shop.example"], gateways=["ingress"], name="shop")
-        rendered = render(mesh(owner), [], Options(mode="router", router=ROUTER, own="patch"))
-        assert any("without subset or weights" in note for note in rendered.notes)
-        inside = render(
-            mesh(virtual_service(http(to(subset="v1")))), [], Options(mode="router", router=ROUTER, own="patch")
-        )
-        assert not any("without subset" in note for note in inside.notes)
-
-
 class TestRefused:
     def test_opted_out(self) -> None:
         rendered = render(mesh(virtual_service(http(), annotations=OFF)), [route()], PATCH)
