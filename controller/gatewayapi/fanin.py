@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.gatewayapi.attachments import Attachment, Entries
-from controller.gatewayapi.objects import Backend, Json, backend_of, maps, reference_to
+from controller.gatewayapi.objects import Backend, Json, backend_of, maps, reference_to, references_of
 from controller.gatewayapi.rules import Condition, OwnedRule, guards, kept, led_to
 from controller.istio.matches import gateway_any_key_matches
 from controller.istio.patterns import hop
+from controller.istio.services import for_router
 from proxy.routing.names import Workload
 
 _ADDED: Final = 2
@@ -30,11 +31,13 @@ _ALTERED: Final = ("filters", "timeouts", "retry", "sessionPersistence")
 
 @dataclass(frozen=True, slots=True)
 class FanInRules:
-    """`unaltered`: rules whose rewriting a fork does not get. `elsewhere`: rules that the router can't decide."""
+    """`unaltered`: rules whose rewriting a fork does not get. `elsewhere`: rules that the router can't decide. `asked`:
+    the workloads that it decides for."""
 
     rules: list[Json]
     unaltered: tuple[OwnedRule, ...]
     elsewhere: tuple[OwnedRule, ...]
+    asked: frozenset[Workload]
 
 
 def fan_in_rules(attachment: Attachment, router: Backend, names: Sequence[str], entries: Entries) -> FanInRules:
@@ -44,11 +47,13 @@ def fan_in_rules(attachment: Attachment, router: Backend, names: Sequence[str], 
         [_mark(workload), *headers] for workload in _workloads(attachment, entries) for headers in carried
     ]
     led, elsewhere = [], []
+    asked: set[Workload] = set()
     for rule in attachment.rules:
-        backends = [backend_of(reference, rule.namespace) for reference in maps(rule.rule, "backendRefs")]
+        backends = [backend_of(reference, rule.namespace) for reference in references_of(rule.rule)]
         known = [backend for backend in backends if backend is not None and backend in entries]
-        if any(backend.service == attachment.service for backend in known):
+        if own := [backend for backend in known if backend.service == attachment.service]:
             led.append(rule)
+            asked.update(entry.baseline for backend in own for entry in for_router(entries[backend]).entries)
         elif known:
             elsewhere.append(rule)
     guarding = guards(attachment.rules, led, _ADDED)
@@ -64,7 +69,7 @@ def fan_in_rules(attachment: Attachment, router: Backend, names: Sequence[str], 
         elif rule in guarding:
             rules += kept(rule, [*marked, *carried])
     unaltered = tuple(rule for rule in led if any(field in rule.rule for field in _ALTERED))
-    return FanInRules(rules, unaltered, tuple(elsewhere))
+    return FanInRules(rules, unaltered, tuple(elsewhere), frozenset(asked))
 
 
 def _workloads(attachment: Attachment, entries: Entries) -> list[Workload]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.gatewayapi.attachments import Attachment, Entries
-from controller.gatewayapi.objects import Backend, Json, ServiceName, backend_of, maps, reference_to
+from controller.gatewayapi.objects import Backend, Json, ServiceName, backend_of, maps, reference_to, references_of
 from controller.gatewayapi.rules import CannotCopy, Condition, OwnedRule, guards, kept, led_to
 from controller.istio.matches import GatewayMatches
 from controller.istio.names import destination_host, service_of
@@ -48,14 +48,17 @@ class KeyedRules:
     drops_mirror: bool
 
 
+def workloads_at(attachment: Attachment, entries: Entries) -> list[Workload]:
+    """Those that one of its rules leads to."""
+    backends = dict.fromkeys(backend for rule in attachment.rules for backend in _backends(rule))
+    return list(dict.fromkeys(entry.baseline for backend in backends for entry in entries.get(backend, ())))
+
+
 def keys_at(attachment: Attachment, entries: Entries, routes: Routes) -> dict[str, Route]:
     """The keys that have a fork behind one of its rules."""
     found: dict[str, Route] = {}
-    for rule in attachment.rules:
-        for backend in _backends(rule):
-            for entry in entries.get(backend, ()):
-                for key, route in routes.get(entry.baseline, {}).items():
-                    found.setdefault(key, route)
+    for workload in workloads_at(attachment, entries):
+        found = {**routes.get(workload, {}), **found}
     return dict(sorted(found.items()))
 
 
@@ -95,7 +98,7 @@ def _conditions(matches: GatewayMatches) -> list[Condition]:
 
 def _target(attachment: Attachment, rule: OwnedRule, key: str, entries: Entries, routes: Routes) -> Target | None:
     """The first of its backends that the key forks; the Service itself before others."""
-    references = list(maps(rule.rule, "backendRefs"))
+    references = references_of(rule.rule)
     references.sort(key=lambda each: _service(each, rule.namespace) != attachment.service)
     for reference in references:
         backend = backend_of(reference, rule.namespace)
@@ -124,7 +127,7 @@ def _references(target: Target, namespace: str) -> tuple[list[Json], str | None]
 
 
 def _backends(rule: OwnedRule) -> Sequence[Backend]:
-    found = (backend_of(reference, rule.namespace) for reference in maps(rule.rule, "backendRefs"))
+    found = (backend_of(reference, rule.namespace) for reference in references_of(rule.rule))
     return [backend for backend in found if backend is not None]
 
 

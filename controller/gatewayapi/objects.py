@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from controller.errors import ObjectError
 from controller.istio.names import MANAGED_BY, MANAGER, PREFIX
@@ -99,7 +99,7 @@ def read_objects(documents: Iterable[Json]) -> Objects:
     routes: list[OwnedRoute] = []
     services: dict[ServiceName, KnownService] = {}
     namespaces: dict[str, Mapping[str, str]] = {}
-    for document in documents:
+    for document in map(_pruned, documents):
         kind, version = document.get("kind"), str(document.get("apiVersion"))
         try:
             if kind in KINDS and version.startswith(f"{GROUP}/"):
@@ -124,6 +124,11 @@ def backend_of(reference: Json, namespace: str) -> Backend | None:
     if not isinstance(port, int):
         return None
     return Backend(ServiceName(str(reference.get("namespace", namespace)), str(reference["name"])), port)
+
+
+def references_of(rule: Json) -> list[Json]:
+    """The rule's backendRefs, but those that get nothing."""
+    return [reference for reference in maps(rule, "backendRefs") if reference.get("weight") != 0]
 
 
 def reference_to(backend: Backend, namespace: str) -> Json:
@@ -151,6 +156,13 @@ def maps(owner: Json, field: str) -> Sequence[Json]:
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise ValueError(f"{field} must be a list of objects")
     return value
+
+
+def _pruned(value: Any) -> Any:
+    """Without what is null: a server drops it, and it stands for what is not said."""
+    if isinstance(value, Mapping):
+        return {name: _pruned(each) for name, each in value.items() if each is not None}
+    return [_pruned(each) for each in value] if isinstance(value, list) else value
 
 
 def _route(document: Json) -> OwnedRoute:

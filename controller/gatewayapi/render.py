@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from controller.gatewayapi.attachments import Attachment, Entries, attachments
 from controller.gatewayapi.fanin import fan_in_rules
-from controller.gatewayapi.keyed import Routes, keyed_rules, keys_at
+from controller.gatewayapi.keyed import Routes, keyed_rules, keys_at, workloads_at
 from controller.gatewayapi.objects import (
     API_VERSION,
     Backend,
@@ -49,6 +49,9 @@ REGULAR_EXPRESSIONS: Final = (
 )
 
 
+_UNKNOWN: Final = "no Service is given that leads to it, so nothing in the mesh does"
+
+
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """`router`: a Service's port where routers answer; without one there is no fan-in. `max_keys`: beyond, a Service is
@@ -78,6 +81,7 @@ class _Result:
     routes: list[Json] = field(default_factory=list)
     findings: list[MeshFinding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    reached: set[tuple[str, Workload]] = field(default_factory=set)  # by a key
 
 
 def render_gateway(
@@ -101,6 +105,7 @@ def render_gateway(
         _refuse(result, refusal.reason, refusal.place, refusal.message, _behind(refusal.service, entries, by_workload))
     for attachment in found:
         _at(attachment, entries, by_workload, settings, result)
+    _find_unreached(entries, by_workload, result)
     if result.routes:
         result.notes.insert(0, REGULAR_EXPRESSIONS)
     wanted = (*result.first, *result.routes)
@@ -152,6 +157,7 @@ def _at(attachment: Attachment, entries: Entries, routes: Routes, settings: Gate
         reason = f"a route of more than {MAX_OBJECT_BYTES >> 10} KiB"
     if reason is None:
         _add(attachment, made, result)
+        _reach(workloads_at(attachment, entries), routes, result)
         result.findings += findings
         result.notes += notes
     elif settings.router is None:
@@ -195,6 +201,7 @@ def _fan_in(
         for index, chunk in enumerate(chunks)
     ]
     _add(attachment, made, result)
+    _reach(rules.asked, routes, result)
     if rules.unaltered:
         rewriting = ", ".join(str(rule) for rule in rules.unaltered)
         message = f"forks get requests without what is done by {rewriting}"
@@ -209,6 +216,24 @@ def _add(attachment: Attachment, made: Sequence[Json], result: _Result) -> None:
         name = _name(attachment, "baseline", "", 0)
         result.first.append(_document(attachment, name, [rule], {BASELINE: "true"}, result))
     result.routes += made
+
+
+def _reach(workloads: Iterable[Workload], routes: Routes, result: _Result) -> None:
+    result.reached.update((key, workload) for workload in workloads for key in routes.get(workload, ()))
+
+
+def _find_unreached(entries: Entries, routes: Routes, result: _Result) -> None:
+    """Routes of the table that nothing in the mesh leads to: requests with the key meet the baseline."""
+    told = {finding.routing_key for finding in result.findings if not finding.is_routed}
+    known = {entry.baseline for found in entries.values() for entry in found}
+    for workload in sorted(routes):
+        text = "no rule leads to it, or to the router for it" if workload in known else _UNKNOWN
+        lost = [
+            route
+            for key, route in sorted(routes[workload].items())
+            if key not in told and (key, workload) not in result.reached
+        ]
+        result.findings += _findings("NotReached", str(workload), text, lost)
 
 
 def _refuse(result: _Result, reason: str, place: str, message: str, routes: Iterable[Route]) -> None:
