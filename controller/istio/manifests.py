@@ -87,7 +87,7 @@ class Reading:
         elif kind == "ServiceEntry":
             spec = reader.part(document.get("spec"), "spec")
             self._outside.update(full_host(host, namespace) for host in reader.words(spec.get("hosts"), "spec.hosts"))
-        else:
+        elif not _is_controlled(reader, metadata):
             self.pods.append(read_pods(document, namespace))
         if reader.faults:
             raise ObjectError(reader.faults)
@@ -105,6 +105,12 @@ class Reading:
             frozenset(self._outside),
         )
         return mesh, found.notes
+
+
+def _is_controlled(reader: ManifestReader, metadata: Mapping[str, object]) -> bool:
+    """Whether it belongs to another workload, which is the one that is forked: a Deployment's ReplicaSets."""
+    owners = reader.parts(metadata.get("ownerReferences"), "metadata.ownerReferences")
+    return any(owner.get("controller") is True and owner.get("kind") in WORKLOAD_KINDS for _, owner in owners)
 
 
 def _subsets(reader: ManifestReader, document: Mapping[str, object], namespace: str) -> dict[tuple[str, str], Labels]:

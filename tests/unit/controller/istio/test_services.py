@@ -194,6 +194,20 @@ class TestReading:
             reading.add(document, "here")
         assert (reading.faults, dict(reading.ignored)) == ([], {"Service": 1, "Secret": 2})
 
+    def test_a_deployments_replica_sets_are_no_workloads_of_their_own(self) -> None:
+        """As `kubectl get deployments,replicasets` prints them; a router has one workload for each Service."""
+        reading = Reading("hotrod")
+        reading.add(service(), "service")
+        reading.add(deployment(), "deployment")
+        for number, kind in enumerate(["Deployment", "Operator"]):
+            one = {**deployment(), "kind": "ReplicaSet"}
+            owners = [{"apiVersion": "a/v1", "kind": kind, "name": "location", "controller": True}]
+            one["metadata"] = {"name": f"location-{number}", "namespace": "hotrod", "ownerReferences": owners}
+            reading.add(one, f"set {number}")
+        mesh, _ = reading.mesh()
+        assert reading.faults == []
+        assert [each.baseline for each in mesh.entries] == [workload(), workload("location-1", "ReplicaSet")]
+
     def test_all_kinds_make_a_mesh(self) -> None:
         reading = Reading("hotrod")
         rule = {"host": "location", "subsets": [{"name": "v1", "labels": {"version": "1"}}, {"name": "v2"}]}
