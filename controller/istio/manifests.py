@@ -16,7 +16,15 @@ from controller.errors import ObjectError
 from controller.istio.mesh import Labels, Mesh
 from controller.istio.names import full_host
 from controller.istio.reading import ManifestReader
-from controller.istio.services import WORKLOAD_KINDS, KubernetesService, Pods, joined, read_pods, read_service
+from controller.istio.services import (
+    WORKLOAD_KINDS,
+    KubernetesService,
+    Pods,
+    joined,
+    read_alias,
+    read_pods,
+    read_service,
+)
 from controller.istio.virtualservices import API_GROUP, VirtualService, read_virtual_service
 from proxy.routing.names import Workload
 from proxy.routing.table import Service
@@ -42,6 +50,7 @@ class Reading:
     pods: list[Pods] = field(default_factory=list)
     _virtual_services: list[VirtualService] = field(default_factory=list)
     _services: list[KubernetesService] = field(default_factory=list)
+    _aliases: list[tuple[str, tuple[str, str]]] = field(default_factory=list)
     _subsets: dict[tuple[str, str], Labels] = field(default_factory=dict)
     _namespaces: dict[str, Labels] = field(default_factory=dict)
     _outside: set[str] = field(default_factory=set)
@@ -80,6 +89,8 @@ class Reading:
         elif kind == "Service":
             if (service := read_service(document, namespace)) is not None:
                 self._services.append(service)
+            elif (alias := read_alias(document, namespace)) is not None:
+                self._aliases.append(alias)
         elif kind == "Namespace":
             self._namespaces[name] = reader.text_fields(metadata.get("labels"), "metadata.labels")
         elif kind == "DestinationRule":
@@ -94,7 +105,7 @@ class Reading:
 
     def mesh(self, routed: Iterable[Workload] = (), entries: Iterable[Service] = ()) -> tuple[Mesh, tuple[str, ...]]:
         """The mesh, and notes on what was assumed. `entries`: more `services`, of a table."""
-        found = joined(self._services, self.pods, routed)
+        found = joined(self._services, self.pods, routed, self._aliases)
         mesh = Mesh(
             tuple(self._virtual_services),
             (*found.entries, *(entry for entry in entries if entry not in found.entries)),

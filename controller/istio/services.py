@@ -107,6 +107,21 @@ def _is_http(port: Mapping[str, object]) -> bool:
     return not any(name == word or name.startswith(f"{word}-") for word in _NOT_HTTP)
 
 
+def read_alias(document: Mapping[str, object], namespace: str = "default") -> tuple[str, tuple[str, str]] | None:
+    """The host that a Service of type ExternalName is another name for, and that Service's namespace and name. A mesh
+    takes its requests for the host's (istio/istio releasenotes/notes/external-name.yaml), and a router must too.
+
+    Raises: ObjectError
+    """
+    reader = _Reader()
+    namespace, name, _ = reader.identity(document, namespace)
+    spec = reader.part(document.get("spec"), "spec")
+    host = reader.word(spec.get("externalName"), "spec.externalName", "-").lower().removesuffix(".")
+    if reader.faults:
+        raise ObjectError(reader.faults)
+    return (host, (namespace, name)) if spec.get("type") == "ExternalName" else None
+
+
 def read_service(document: Mapping[str, object], namespace: str = "default") -> KubernetesService | None:
     """The Service in the document; None: no rule can be for it.
 
@@ -166,8 +181,14 @@ class Joined:
     notes: tuple[str, ...]
 
 
-def joined(services: Iterable[KubernetesService], pods: Iterable[Pods], routed: Iterable[Workload] = ()) -> Joined:
-    """Services with the workloads that they lead to. `routed`: those that routes are for, to assume by name."""
+def joined(
+    services: Iterable[KubernetesService],
+    pods: Iterable[Pods],
+    routed: Iterable[Workload] = (),
+    aliases: Iterable[tuple[str, tuple[str, str]]] = (),
+) -> Joined:
+    """Services with the workloads that they lead to. `routed`: those that routes are for, to assume by name. `aliases`:
+    as `read_alias` reads them."""
     in_namespace: dict[str, list[Pods]] = {}
     for each in sorted(pods, key=lambda each: each.workload):
         in_namespace.setdefault(each.workload.namespace, []).append(each)
@@ -175,7 +196,12 @@ def joined(services: Iterable[KubernetesService], pods: Iterable[Pods], routed: 
     for workload in sorted(set(routed)):
         by_name.setdefault((workload.namespace, workload.name), []).append(workload)
     services = sorted(services, key=lambda service: (service.namespace, service.name))
-    names = Counter(service.name for service in services)
+    others: dict[str, list[tuple[str, str]]] = {}
+    for host, alias in sorted(aliases):
+        others.setdefault(host, []).append(alias)
+    names = Counter(
+        [*(service.name for service in services), *(name for found in others.values() for _, name in found)]
+    )
     entries: list[Service] = []
     notes: list[str] = []
     for service in services:
@@ -187,7 +213,8 @@ def joined(services: Iterable[KubernetesService], pods: Iterable[Pods], routed: 
                 notes.append(f"{service.place}: no workload is given that it selects, {assumed[0]} is assumed by name")
         if found and not service.ports:
             notes.append(f"{service.place}: has no HTTP port")
-        hosts = _hosts(service, is_unique=names[service.name] == 1)
+        called = [(service.namespace, service.name), *others.get(service.host, ())]
+        hosts = tuple(host for each in called for host in _hosts(*each, is_unique=names[each[1]] == 1))
         for port in service.ports:
             for each in found:
                 target = port.target if isinstance(port.target, int) else each.named_ports.get(port.target)
@@ -202,12 +229,11 @@ def _selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     return all(labels.get(name) == value for name, value in selector.items())
 
 
-def _hosts(service: KubernetesService, *, is_unique: bool) -> tuple[str, ...]:
+def _hosts(namespace: str, name: str, *, is_unique: bool) -> tuple[str, ...]:
     """All names that pods call it by. The bare name means another Service in each namespace, so a router that stands
     for all takes it only where it means one."""
-    in_full = [f"{service.name}.{service.namespace}", f"{service.name}.{service.namespace}.svc"]
-    bare = [service.name] if is_unique else []
-    return (*bare, *in_full, f"{service.name}.{service.namespace}.svc.{CLUSTER_DOMAIN}")
+    in_full = [f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.{CLUSTER_DOMAIN}"]
+    return (name, *in_full) if is_unique else tuple(in_full)
 
 
 def for_router(entries: Sequence[Service]) -> Joined:

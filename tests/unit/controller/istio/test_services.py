@@ -208,6 +208,20 @@ class TestReading:
         assert reading.faults == []
         assert [each.baseline for each in mesh.entries] == [workload(), workload("location-1", "ReplicaSet")]
 
+    def test_another_name_for_a_service_is_a_host_too(self) -> None:
+        """A mesh applies the Service's rules to it, so a router is asked by it."""
+        reading = Reading("hotrod")
+        reading.add(service(), "service")
+        reading.add(deployment(), "deployment")
+        for namespace, host in (("other", "location.hotrod.svc.cluster.local"), ("third", "example.com")):
+            spec = {"type": "ExternalName", "externalName": host}
+            metadata = {"name": "places", "namespace": namespace}
+            reading.add({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}, namespace)
+        mesh, _ = reading.mesh()
+        (found,) = mesh.entries
+        assert found.hosts[0] == "location"
+        assert found.hosts[4:] == ("places.other", "places.other.svc", "places.other.svc.cluster.local")
+
     def test_all_kinds_make_a_mesh(self) -> None:
         reading = Reading("hotrod")
         rule = {"host": "location", "subsets": [{"name": "v1", "labels": {"version": "1"}}, {"name": "v2"}]}
