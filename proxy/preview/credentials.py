@@ -4,13 +4,14 @@ Three proofs, any one of which is enough:
 
 - the field that a forward-auth or OIDC proxy sets, believed from its addresses alone;
 - `Authorization: Bearer` with one of the tokens;
-- a session cookie, which the login form sets (`login`). It holds no token but an end and a signature over host and end,
-  by a key made of the token: so it opens this one host only, ends by itself and with its token, and every replica can
-  check it. Where browsers come by https its name begins with `__Host-` (RFC 6265bis section 4.1.3.2): then no other
-  preview's page can put one in its place.
+- a session cookie, which the login form sets (`login`). It holds no token but an end, the name of a key, and the key's
+  signature over host and end. The key is made of the token: so it opens this one host only, ends by itself and with its
+  token, and every replica can check it. By the name a head full of cookies is not tried with each token. Where browsers
+  come by https the cookie's name begins with `__Host-` (RFC 6265bis section 4.1.3.2): then no other preview's page can
+  put one in its place.
 
 All three are taken out of what goes on, whoever sent them; an `Authorization` that is none of ours is the
-application's and stays. Tokens and signatures are compared in constant time, each with all.
+application's and stays. Tokens and signatures are compared in constant time, tokens each with all.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ _MAX_END_DIGITS: Final = 12
 class Tokens:
     """Those that are in force; swapped as a whole."""
 
-    __slots__ = ("_digests", "_session_keys")
+    __slots__ = ("_by_name", "_digests", "_session_keys")
 
     def __init__(self, tokens: Sequence[bytes] = ()) -> None:
         self._digests: tuple[bytes, ...] = ()
         self._session_keys: tuple[bytes, ...] = ()
+        self._by_name: dict[bytes, bytes] = {}
         self.replace(tokens)
 
     def __len__(self) -> int:
@@ -48,6 +50,7 @@ class Tokens:
     def replace(self, tokens: Sequence[bytes]) -> None:
         self._digests = tuple([sha256(token).digest() for token in tokens])
         self._session_keys = tuple([hmac.digest(token, _SESSION_KEY, "sha256") for token in tokens])
+        self._by_name = {_key_name(key): key for key in self._session_keys}
 
     def session_key(self, token: bytes) -> bytes | None:
         """The key that signs this token's sessions; None if it is no token."""
@@ -58,12 +61,10 @@ class Tokens:
                 found = key
         return found
 
-    def signs(self, message: bytes, signature: bytes) -> bool:
-        """Whether one of the tokens' session keys made this signature."""
-        is_signed = False
-        for key in self._session_keys:
-            is_signed |= hmac.compare_digest(_signature(key, message), signature)
-        return is_signed
+    def signs(self, name: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether the session key of this name is a token's and made this signature."""
+        key = self._by_name.get(name)
+        return key is not None and hmac.compare_digest(_signature(key, message), signature)
 
 
 class Credentials:
@@ -139,7 +140,7 @@ class Credentials:
         if key is None:
             return None
         end = b"%d" % int(self._clock() + self._lifetime_s)
-        value = end + b"." + _signature(key, _message(host, end))
+        value = b".".join((end, _key_name(key), _signature(key, _message(host, end))))
         secure = b"; Secure" if self._is_secure else b""
         lifetime = b"%d" % int(self._lifetime_s)
         return b"%b=%b; Path=/; Max-Age=%b; HttpOnly; SameSite=Lax%b" % (self.cookie_name, value, lifetime, secure)
@@ -160,11 +161,17 @@ class Credentials:
         return values
 
     def _is_session(self, value: bytes, host: bytes) -> bool:
-        end, _, signature = value.partition(b".")
+        end, _, rest = value.partition(b".")
+        name, _, signature = rest.partition(b".")
         tokens = self.tokens
         if tokens is None or not end.isdigit() or len(end) > _MAX_END_DIGITS or int(end) <= self._clock():
             return False
-        return tokens.signs(_message(host, end), signature)
+        return tokens.signs(name, _message(host, end), signature)
+
+
+def _key_name(session_key: bytes) -> bytes:
+    """What a cookie calls the key that signed it; says no more of it than the signature does."""
+    return sha256(session_key).hexdigest()[:16].encode("ascii")
 
 
 def _message(host: bytes, end: bytes) -> bytes:

@@ -253,7 +253,7 @@ class TestLogin:
         answer = post(router, f"Origin: http://{HOST}", token=f" {TOKEN}\n", to=match[1])
         assert (answer.status, answer.value("location"), answer.body) == (303, "/a?b=c", b"")
         assert re.fullmatch(
-            r"pointsman-preview=[0-9]+\.[0-9a-f]{64}; Path=/; Max-Age=43200; HttpOnly; SameSite=Lax",
+            r"pointsman-preview=[0-9]+\.[0-9a-f]{16}\.[0-9a-f]{64}; Path=/; Max-Age=43200; HttpOnly; SameSite=Lax",
             answer.value("set-cookie"),
         )
         line = f"Cookie: theme=dark; {cookie_of(answer)}; lang=en"

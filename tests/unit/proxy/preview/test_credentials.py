@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from ipaddress import ip_network
 
 import pytest
@@ -119,13 +120,18 @@ class TestSession:
         assert secure.startswith(b"__Host-pointsman-preview=")
         assert secure.endswith(b"; Secure")
 
-    @pytest.mark.parametrize("change", ["later", "cut", "no end", "not hex", "empty", "no number", "huge"])
+    @pytest.mark.parametrize(
+        "change", ["later", "other token", "no name", "cut", "no end", "not hex", "empty", "no number", "huge"]
+    )
     def test_altered(self, change: str) -> None:
-        of = credentials(TOKEN)
+        of = credentials(TOKEN, OTHER)
         name, _, value = cookie_of(of.session(TOKEN, HOST)).partition("=")
         end, _, signature = value.partition(".")
+        _, others_name, _ = cookie_of(of.session(OTHER, HOST)).split(".")
         altered = {
             "later": f"{int(end) + 1}.{signature}",
+            "other token": f"{end}.{others_name}.{signature.partition('.')[2]}",
+            "no name": f"{end}.{signature.partition('.')[2]}",
             "cut": f"{end}.{signature[:-1]}",
             "no end": signature,
             "not hex": f"{end}.{'é' * 32}",
@@ -143,6 +149,14 @@ class TestSession:
         good = cookie_of(of.session(TOKEN, HOST))
         for head in heads(("cookie", f"pointsman-preview=x; {good}; pointsman-preview=")):
             assert of.has_ambient(head, HOST, FAR)
+
+    def test_a_head_full_of_them_costs_the_same_with_many_tokens(self) -> None:
+        """Anybody may send as many as a head holds; each compared with each token would take seconds."""
+        of = credentials(*(b"a-token-with-number-%d" % number for number in range(1000)))
+        for head in heads(("cookie", ";".join(["pointsman-preview=9999999999."] * 1900))):
+            began_s = time.perf_counter()
+            assert not of.has_ambient(head, HOST, FAR)
+            assert time.perf_counter() - began_s < 0.5
 
 
 def kept(of: Credentials, head: RequestHead) -> list[tuple[bytes, bytes]]:
