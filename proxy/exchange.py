@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy import errors
 from proxy.answers import decision_field, grpc_head, grpc_lines, grpc_timeout_s, own_head
@@ -38,6 +38,9 @@ from proxy.routing.decision import AS_IT_CAME, CALLER_DECISION, HTTP2, Decision,
 from proxy.routing.key import NO_READING, KeyReading
 from proxy.routing.names import Endpoint
 from proxy.sides import NO_CODE, Downstream, Port, Upstream
+
+if TYPE_CHECKING:
+    from proxy.preview.gateway import Gateway
 
 # So many bytes of a request's body are kept until the upstream answers, for the case that it refuses the stream unread.
 _MAX_REPLAY: Final = 65536
@@ -54,10 +57,10 @@ class Exchange:
         "_downstream",
         "_end",
         "_endpoints",
+        "_gateway",
         "_grpc_status",
         "_host",
         "_is_http2",
-        "_is_preview",
         "_is_waiting",
         "_place",
         "_port",
@@ -89,7 +92,7 @@ class Exchange:
         self._attempt_reason = errors.SANDBOX_UNREACHABLE
         self._response_ended = False  # of a tunnel, while the other direction is still open
         self._is_http2 = False  # towards the upstream
-        self._is_preview = False
+        self._gateway: Gateway | None = None  # by which it came, as a request for a preview
         self._replay: list[bytes] = []  # what was sent of the body, towards HTTP/2, until the upstream answers
         self._replay_bytes = 0  # _TOO_LONG: it was too much to keep
         self._end = END
@@ -127,7 +130,7 @@ class Exchange:
             self._join(b"baggage", head.baggage)
         if len(head.tracestate) > 1:
             self._join(b"tracestate", head.tracestate)
-        if port.appends_forwarded and not self._is_preview:
+        if port.appends_forwarded and self._gateway is None:
             append_forwarded(head, self._downstream.peer)
         hop = place.hop if self.decision.mapping is not None else place.baseline_hop
         if hop is not None:
@@ -138,14 +141,13 @@ class Exchange:
         """No service has this host, but it may be a preview's: then the head becomes one for its upstream, under its
         key. None: it was answered."""
         port, head = self._port, self.head
-        arrival = (
-            port.gateway.arrive(head, self._downstream.peer, port.identities) if port.gateway is not None else None
-        )
+        gateway = port.gateway
+        arrival = gateway.arrive(head, self._downstream.peer, port.identities) if gateway is not None else None
         if arrival is None:
             self._refuse(port.places.why_none())
             return None
         if arrival.place is not None:
-            self._is_preview = True
+            self._gateway = gateway
             self._reading = port.reader.read(head.baggage, head.tracestate)
             return arrival.place
         self._reading = NO_READING
@@ -245,6 +247,8 @@ class Exchange:
 
     def response_head(self, head: ResponseHead) -> None:
         status = head.status
+        if self._gateway is not None:
+            self._gateway.clean(head)
         if status < 200 and status != 101:
             self._downstream.send_interim(head)
             return
@@ -258,8 +262,6 @@ class Exchange:
         if self._replay:
             self._replay = []
         self._grpc_status = head.grpc_status if head.grpc_status >= 0 else _GRPC_UNKNOWN
-        if self._is_preview:
-            self._clean(head)
         if self._port.decision_field:
             head.append(self._decision_field())
         if status == 101:
@@ -269,11 +271,6 @@ class Exchange:
             # After an early answer the rest of the request is most likely not wanted (CHECKLIST 25), and after an
             # upgrade that was refused nobody can tell what the next bytes are meant to be (CHECKLIST 38).
             self._downstream.send_head(head, is_last=not self.request_ended or bool(self.head.upgrade))
-
-    def _clean(self, head: ResponseHead) -> None:
-        gateway = self._port.gateway
-        if gateway is not None:
-            gateway.clean(head)
 
     def _count(self, key: bytes) -> None:
         """Whose response head a tagged request got: the guard against a false green (`telemetry.traffic`)."""
@@ -401,9 +398,8 @@ class Exchange:
     @property
     def is_routed(self) -> bool:
         """Whether the table in force still leads this request where it went. Asked of tunnels only."""
-        gateway = self._port.gateway
-        if self._is_preview:
-            place = gateway.place_of(self._host) if gateway is not None else None
+        if self._gateway is not None:
+            place = self._gateway.place_of(self._host)
         else:
             place = self._port.places.find(self._host)
         if place is None:

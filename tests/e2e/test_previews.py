@@ -13,7 +13,7 @@ import pytest
 from tests.support import grpc_service
 from tests.support.client import Client, Response, ask, connected, get
 from tests.support.grpc_service import GrpcServer
-from tests.support.origin import Origin, running
+from tests.support.origin import Origin, RawOrigin, running, says
 from tests.support.previews import BEARER, DOMAIN, HOST, LOGIN, TOKEN, UPGRADE, document, preview
 from tests.support.proxy import KEY, WORKLOAD, Proxy, run_router
 from tests.support.waiting import until
@@ -123,6 +123,24 @@ class TestHead:
             ask(router.port, get("/", "x-forwarded-for: 6.6.6.6", host=HOST))
         assert sandbox.requests[-1].values(b"x-forwarded-for") == [b"127.0.0.1"]
         assert sandbox.requests[-1].values(b"x-forwarded-proto") == [b"https"]
+
+    def test_cookies_of_an_interim_answer_too(self, tmp_path: Path, baseline: Origin) -> None:
+        """Whatever a browser does with them."""
+        early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nSet-Cookie: a=b; Domain=preview.example\r\n\r\n"
+        origin = RawOrigin(says(early + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+        table = document(baseline.port, origin.port)
+        with (
+            running(origin),
+            run_router(tmp_path, table, flags=("--preview-auth", "off")) as router,
+            connected(router.port) as client,
+        ):
+            client.send(get(host=HOST))
+            received = b""
+            while b"\r\n\r\nok" not in received:
+                piece = client.socket.recv(4096)
+                assert piece
+                received += piece
+        assert received.startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nSet-Cookie: a=b\r\n\r\nHTTP/1.1 200 OK")
 
     def test_cookies_of_a_preview_stay_at_its_host(self, tmp_path: Path, baseline: Origin) -> None:
         cookies = [
