@@ -10,8 +10,8 @@ Three proofs, any one of which is enough:
   come by https the cookie's name begins with `__Host-` (RFC 6265bis section 4.1.3.2): then no other preview's page can
   put one in its place.
 
-All three are taken out of what goes on, whoever sent them; an `Authorization` that is none of ours is the
-application's and stays. Tokens and signatures are compared in constant time, tokens each with all.
+All three are taken out of what goes on, whoever sent them; an `Authorization` that holds no token is the application's
+and stays. Tokens and signatures are compared in constant time, tokens each with all.
 """
 
 from __future__ import annotations
@@ -31,35 +31,41 @@ _COOKIE: Final = b"pointsman-preview"
 _SESSION_KEY: Final = b"pointsman preview session 1"
 _BEARER: Final = b"bearer"
 _MAX_END_DIGITS: Final = 12
+_AUTHORIZATION: Final = (b"authorization", b"proxy-authorization")
 
 
 class Tokens:
     """Those that are in force; swapped as a whole."""
 
-    __slots__ = ("_by_name", "_digests", "_session_keys")
+    __slots__ = ("_by_digest", "_by_name", "_tokens")
 
     def __init__(self, tokens: Sequence[bytes] = ()) -> None:
-        self._digests: tuple[bytes, ...] = ()
-        self._session_keys: tuple[bytes, ...] = ()
+        self._tokens: tuple[bytes, ...] = ()
+        # The keys that sign sessions: by their token's digest, and by their name.
+        self._by_digest: dict[bytes, bytes] = {}
         self._by_name: dict[bytes, bytes] = {}
         self.replace(tokens)
 
     def __len__(self) -> int:
-        return len(self._digests)
+        return len(self._by_digest)
 
     def replace(self, tokens: Sequence[bytes]) -> None:
-        self._digests = tuple([sha256(token).digest() for token in tokens])
-        self._session_keys = tuple([hmac.digest(token, _SESSION_KEY, "sha256") for token in tokens])
-        self._by_name = {_key_name(key): key for key in self._session_keys}
+        self._tokens = tuple(tokens)
+        self._by_digest = {sha256(token).digest(): hmac.digest(token, _SESSION_KEY, "sha256") for token in tokens}
+        self._by_name = {_key_name(key): key for key in self._by_digest.values()}
 
     def session_key(self, token: bytes) -> bytes | None:
         """The key that signs this token's sessions; None if it is no token."""
         given = sha256(token).digest()
         found: bytes | None = None
-        for digest, key in zip(self._digests, self._session_keys, strict=True):
+        for digest, key in self._by_digest.items():
             if hmac.compare_digest(digest, given):
                 found = key
         return found
+
+    def are_told(self, text: bytes) -> bool:
+        """Whether one of the tokens stands in this text, however it is said."""
+        return any(token in text for token in self._tokens)
 
     def signs(self, name: bytes, message: bytes, signature: bytes) -> bool:
         """Whether the session key of this name is a token's and made this signature."""
@@ -70,7 +76,17 @@ class Tokens:
 class Credentials:
     """What is asked for, and whether a request has it."""
 
-    __slots__ = ("_clock", "_header", "_is_secure", "_lifetime_s", "_peers", "cookie_name", "is_required", "tokens")
+    __slots__ = (
+        "_clock",
+        "_dashed_header",
+        "_header",
+        "_is_secure",
+        "_lifetime_s",
+        "_peers",
+        "cookie_name",
+        "is_required",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -89,6 +105,7 @@ class Credentials:
         self.tokens: Final = tokens
         self.cookie_name: Final = b"__Host-" + _COOKIE if is_secure else _COOKIE
         self._header: Final = header
+        self._dashed_header: Final = dashed(header) if header is not None else None
         self._peers: Final = Peers(networks)
         self._is_secure: Final = is_secure
         self._lifetime_s: Final = lifetime_s
@@ -111,11 +128,11 @@ class Credentials:
         return any(self._is_session(value, host) for value in self._cookies(head))
 
     def without(self, name: bytes, value: bytes) -> bytes | None:
-        """What goes on of a field; None: nothing. `name` is lowercase."""
-        if name == self._header:
+        """What goes on of a field; None: nothing. `name` is lowercase, with `-` for `_`."""
+        if name == self._dashed_header:
             return None
-        if name == b"authorization":
-            return None if self._is_bearer(value) else value
+        if name in _AUTHORIZATION:
+            return None if self.tokens is not None and self.tokens.are_told(value) else value
         if name == b"cookie" and self.tokens is not None and self.cookie_name in value:
             crumbs = value.split(b";")
             kept = [crumb for crumb in crumbs if crumb.partition(b"=")[0].strip(OWS) != self.cookie_name]
@@ -180,6 +197,11 @@ def _message(host: bytes, end: bytes) -> bytes:
 
 def _signature(key: bytes, message: bytes) -> bytes:
     return hmac.digest(key, message, "sha256").hex().encode("ascii")
+
+
+def dashed(name: bytes) -> bytes:
+    """A field's name as CGI and what is made like it read it, where `_` and `-` are one (RFC 3875 section 4.1.18)."""
+    return name.replace(b"_", b"-")
 
 
 MIN_TOKEN: Final = 16  # characters: shorter ones are guessed

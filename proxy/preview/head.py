@@ -5,7 +5,7 @@
   first does; so every reader finds it, whichever of the two it reads. Other members stay byte for byte, in order.
 - Host becomes the upstream's.
 - Nothing that a visitor wrote may pass for a proxy's word: all of `x-forwarded-*` goes, so does `forwarded` (RFC 7239),
-  and `x-forwarded-for`, `-host` and `-proto` say what is known here.
+  and `x-forwarded-for`, `-host` and `-proto` say what is known here. `_` in a name counts as `-`.
 - What proved who the visitor is stays here: a sandbox is code under review.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 
 from proxy.codec.edits import edit_fields, prepared, set_host
 from proxy.codec.events import RequestHead
-from proxy.preview.credentials import Credentials
+from proxy.preview.credentials import Credentials, dashed
 from proxy.routing.baggage import OWS
 from proxy.routing.key import KeySettings
 
@@ -40,11 +40,14 @@ def enter(
     tracestate = with_member(head.tracestate, keys.names, member, is_first=True)
     new_values = {b"baggage": iter(baggage), b"tracestate": iter(tracestate)}
 
+    key_headers = [dashed(header) for header in keys.headers]
+
     def edit(name: bytes, value: bytes) -> bytes | None:
         values = new_values.get(name)
         if values is not None:
             return next(values)
-        if name.startswith(_X_FORWARDED) or name == b"forwarded" or name in keys.headers:
+        name = dashed(name)
+        if name.startswith(_X_FORWARDED) or name == b"forwarded" or name in key_headers:
             return None
         return credentials.without(name, value)
 

@@ -195,6 +195,23 @@ class TestWithout:
         for head in heads(("authorization", f"Bearer {TOKEN.decode()}"), ("x-user", "me"), ("x-user2", "me")):
             assert kept(of, head) == [(b"x-user2", b"me")]
 
+    @pytest.mark.parametrize("name", ["authorization", "proxy-authorization"])
+    @pytest.mark.parametrize("token", [TOKEN.decode(), "a-token-in-base64=="])
+    @pytest.mark.parametrize("value", ["Bearer\t{}", "Bearer x, Bearer {}", "{}", "Token token={}", 'Token token="{}"'])
+    def test_a_token_that_is_said_in_another_way(self, name: str, token: str, value: str) -> None:
+        """It lets nobody in, but who is let in by a cookie may send it, and it is a token all the same."""
+        of = credentials(TOKEN, b"a-token-in-base64==")
+        others = value.format("of-the-application-itself")
+        for head in heads((name, value.format(token)), (name, others)):
+            assert not of.has_bearer(head)
+            assert kept(of, head) == [(name.encode(), others.encode())]
+
+    def test_a_long_value_costs_little_with_many_tokens(self) -> None:
+        of = credentials(*(b"a-token-with-number-%d" % number for number in range(1000)))
+        began_s = time.perf_counter()
+        assert of.without(b"authorization", b"of-the-application-itself " * 2400) is not None
+        assert time.perf_counter() - began_s < 0.5
+
 
 class TestFile:
     def test_tokens(self) -> None:

@@ -65,6 +65,13 @@ def test_a_plain_request() -> None:
         assert entered(head) == [(b"accept", b"*/*"), *keys]
 
 
+def test_a_name_that_cgi_reads_alike_is_the_same() -> None:
+    fields = (("X_Forwarded_For", "6.6.6.6"), ("x-forwarded_user", "me"), ("X_Key", "other"), ("x_user", "me"))
+    for head in heads(*[(name.lower(), value) for name, value in fields], ("x_other", "1")):
+        keys = [(b"baggage", b"sd-routing-key=k"), (b"tracestate", b"sd-routing-key=k")]
+        assert entered(head) == [(b"x_other", b"1"), *keys]
+
+
 def test_the_key_is_behind_and_before_what_there_was() -> None:
     fields = (("baggage", "a=1;p, b=2"), ("x", "y"), ("tracestate", "v=1, w=2"))
     for head in heads(*fields):
