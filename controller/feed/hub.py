@@ -22,6 +22,7 @@ from typing import Final
 
 from controller.compile import Compilation
 from controller.feed.book import Book
+from controller.feed.delays import Delays
 from controller.feed.progress import Missing, OfWorkload, Progress
 from controller.feed.roll import Enrolled, Roll
 from controller.feed.subscription import Subscription
@@ -89,6 +90,7 @@ class Hub:
         self.on_traffic: Final[list[Callable[[Traffic], None]]] = []  # each report, once it is counted
         self.refusals = 0
         self.acknowledgements = 0
+        self.delays: Final = Delays()
         self._roll: Final = roll
         for each in list(roll.enrolled()) if roll is not None else ():
             self._lose(each, None, None, "it has not come back since the controller restarted")
@@ -120,6 +122,7 @@ class Hub:
         """The next table. The first one is whole."""
         for_routers = compilation.for_routers
         self._book.apply(self._next_position(), compilation.version, compilation.keys, for_routers)
+        self.delays.told(self._book.position, self._now_s)
         self._traffic.routed(for_routers.workloads)
         self._is_filled = True
         self._tell()
@@ -273,7 +276,10 @@ class Hub:
     def take(self, subscription: Subscription, message: Ack | Nack) -> None:
         """Its answer."""
         if isinstance(message, Ack):
-            self.acknowledgements += subscription.acknowledge(message)
+            before = subscription.position
+            if subscription.acknowledge(message):
+                self.acknowledgements += 1
+                self.delays.answered(before, subscription.position, subscription.since.timestamp(), self._now_s)
         elif subscription.refuse(message):
             self.refusals += 1
             _log.warning("%s refused table %s: %s", subscription.id, self.version, "; ".join(subscription.faults)[:500])

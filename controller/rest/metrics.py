@@ -17,6 +17,7 @@ from controller.rest.operations import Answer, Operation
 from controller.rest.ruleswatch import RulesFeed
 from controller.rest.services import services
 from controller.store import Store
+from proxy.release import RELEASE
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -57,6 +58,9 @@ def core_metrics(engine: Engine, store: Store, audit: Audit, rules: RulesFeed) -
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         counts = engine.counts
+        build = GaugeMetricFamily("pointsman_controller_build_info", "1, with the release.", labels=["version"])
+        build.add_metric([RELEASE], 1)
+        yield build
         objects = GaugeMetricFamily("pointsman_controller_objects", "Objects by kind.", labels=["kind"])
         found = Counter(ref.kind for ref in engine.objects)
         for kind in KINDS:
@@ -84,7 +88,7 @@ def core_metrics(engine: Engine, store: Store, audit: Audit, rules: RulesFeed) -
                 int(engine.fault is not None),
             ),
             ("last_compile_seconds", "How long the last compilation took.", engine.counts.last_compile_s),
-            ("unreadable", "Places of the store that can't be read (files).", len(store.faults)),
+            ("store_faults", "Places of the store that can't be read (files).", len(store.faults)),
             ("rule_watchers", "Streams of routing rules.", len(rules.watchers)),
         ):
             yield GaugeMetricFamily(f"pointsman_controller_{name}", text, value=value)
@@ -107,7 +111,7 @@ def hub_metrics(hub: Hub) -> MetricSource:
     """Who is there, and what they say."""
 
     def collect() -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
         attached = hub.attached()
         for name, text, value in (
@@ -126,6 +130,12 @@ def hub_metrics(hub: Hub) -> MetricSource:
             ("nacks", "Tables that proxies refused, whole or in part.", hub.refusals),
         ):
             yield CounterMetricFamily(f"pointsman_controller_{name}", text, value=total)
+        yield HistogramMetricFamily(
+            "pointsman_controller_convergence_seconds",
+            "From a table's being told to a proxy's having it, for each proxy and table.",
+            buckets=list(hub.delays.buckets()),
+            sum_value=hub.delays.sum_s,
+        )
 
     return collect
 

@@ -191,7 +191,7 @@ class TestHealth:
         until(lambda: shared.ask("GET", "/api/v1/faults").json["items"], "the fault")
         (item,) = shared.ask("GET", "/api/v1/faults").json["items"]  # type: ignore[misc]
         assert item["place"] == "faulty.yaml"  # type: ignore[index]
-        assert metric(shared, "pointsman_controller_unreadable") == 1
+        assert metric(shared, "pointsman_controller_store_faults") == 1
         (shared.folder / "faulty.yaml").unlink()
         until(lambda: not shared.ask("GET", "/api/v1/faults").json["items"], "its end")
 
