@@ -143,6 +143,7 @@ async def _run(settings: Settings) -> int:
     spares = Spares(ADMIN_SPARES)
     room = Room(files, settings.limits.max_connections, spares, metrics)
     limits = HeadLimits(settings.limits.max_head_bytes, settings.limits.max_fields)
+    metrics.max_downstream_connections = room.max_connections
     pool = Pool(
         response_kinds(errors.UPSTREAM_INVALID, replace_decision=settings.decision_header),
         http2_response_kinds(errors.UPSTREAM_INVALID, replace_decision=settings.decision_header),

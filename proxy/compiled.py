@@ -61,6 +61,7 @@ MODULES: Final = (
     "proxy.routing.tracestate",
     "proxy.routing.view",
     "proxy.sides",
+    "proxy.telemetry.exemplars",
     "proxy.telemetry.metrics",
     "proxy.telemetry.traffic",
 )

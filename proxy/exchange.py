@@ -206,6 +206,8 @@ class Exchange:
         self.endpoint = upstream.endpoint
         if self.decision.rewrites_host or not self.head.host:
             set_host(self.head, str(self.endpoint).encode())
+        if not self._attempts:
+            self._port.metrics.forwarded(perf_counter() - self._started_s)
         upstream.send_head(self.head, self)
         if self._replay or self._attempts:
             self._send_again(upstream)
@@ -309,7 +311,7 @@ class Exchange:
         self.is_over = True
         self._upstream = None
         metrics = self._port.metrics
-        metrics.finished(self.decision, self.reason, self._status, perf_counter() - self._started_s)
+        metrics.finished(self.decision, self.reason, self._status, perf_counter() - self._started_s, self.head)
         if self.head.is_grpc:
             metrics.grpc_finished(self.decision, self._grpc_status)
 

@@ -59,6 +59,7 @@ class Holder(ABC):
         self._endpoints: AbstractSet[Endpoint] = frozenset()
         self._sandboxes: AbstractSet[str] = frozenset()
         self._unheard = ""  # why nothing is heard of the source; empty: it is heard
+        self._stale_since_s: float | None = None  # what it is while nothing is stale does not matter
         self._listeners: Final[list[Callable[[], None]]] = []
 
     @property
@@ -109,18 +110,28 @@ class Holder(ABC):
 
     def unheard(self, why: str) -> None:
         """Note that the source may have moved on and cannot be asked."""
+        self._is_stale_from_now()
         self._unheard = why
 
     def heard(self) -> None:
-        """Note that what is in force is what the source has."""
+        """Note that what is in force is what the source has, but for routes of it that were refused."""
         self._unheard = ""
+        if not self.is_stale:
+            self._stale_since_s = None
+        elif self._stale_since_s is None:
+            self._stale_since_s = self._clock()
 
     def refuse(self, faults: Sequence[str]) -> None:
         """Note that the source has another table, or none, and why the old one stays in force."""
+        self._is_stale_from_now()
         self.refused_total += 1
         self.last_faults = tuple(faults[:_MAX_FAULTS])
         if len(faults) > _MAX_FAULTS:
             self.last_faults += (f"and {len(faults) - _MAX_FAULTS} more",)
+
+    def _is_stale_from_now(self) -> None:
+        if not self.is_stale:
+            self._stale_since_s = self._clock()
 
     def expire(self) -> None:
         """Forget what has been gone for an hour."""
@@ -153,6 +164,11 @@ class Holder(ABC):
         return bool(self.last_faults or self._unheard)
 
     @property
+    def stale_s(self) -> float:
+        """How long it has been stale; 0: it is not."""
+        return self._clock() - self._stale_since_s if self.is_stale and self._stale_since_s is not None else 0.0
+
+    @property
     def age_s(self) -> float:
         """How long the table has been in force."""
         return self._clock() - self._loaded_at_s
@@ -175,6 +191,7 @@ class Holder(ABC):
         return TableState(
             version=self.current.version,
             age_s=self.age_s,
+            stale_s=self.stale_s,
             routes=len(self.current.routes),
             is_stale=self.is_stale,
             refused_total=self.refused_total,

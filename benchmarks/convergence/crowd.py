@@ -24,10 +24,11 @@ from dataclasses import dataclass, field
 import uvloop
 
 from benchmarks.convergence.farm import NAMESPACE, PORT, workload_name
-from proxy.feed.link import RELEASE, Controller, Link
+from proxy.feed.link import Controller, Link
 from proxy.feed.messages import Hello
 from proxy.feed.receiver import Receiver
 from proxy.feed.report import Reporter
+from proxy.release import RELEASE
 from proxy.routing.names import Workload
 from proxy.tables import TableHolder
 from proxy.telemetry.traffic import KeyTraffic

@@ -49,9 +49,8 @@ from proxy.feed.messages import (
 from proxy.feed.receiver import Receiver
 from proxy.feed.report import Reporter
 from proxy.feed.wire import WireError, encode, read_from_controller
+from proxy.release import RELEASE
 from proxy.tables import Holder
-
-RELEASE: Final = "0.1.0"
 
 _MIN_WAIT_S: Final = 0.1
 _MAX_WAIT_S: Final = 10.0

@@ -12,11 +12,12 @@ from typing import Final
 
 from proxy.background import spawn
 from proxy.config import ControllerSettings
-from proxy.feed.link import RELEASE, Controller, Link
+from proxy.feed.link import Controller, Link
 from proxy.feed.messages import Hello, Nack
 from proxy.feed.receiver import Receiver
 from proxy.feed.report import Reporter
 from proxy.feed.statefile import StateError, StateFile
+from proxy.release import RELEASE
 from proxy.routertables import RouterTables
 from proxy.tables import TableHolder
 from proxy.telemetry.exposition import FeedState

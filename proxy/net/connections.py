@@ -169,6 +169,7 @@ class Connections:
             for connection in list(self._all):
                 connection.check_time(now_s - TICK_S)
             await asyncio.sleep(TICK_S)
+            self._metrics.loop_lag.observe(max(loop.time() - now_s - TICK_S, 0.0))
 
     async def drain(self, limit_s: float) -> bool:
         """Ends every connection after what it is doing; after `limit_s` it is cut. True: nothing had to be."""

@@ -8,24 +8,36 @@ from dataclasses import dataclass
 from itertools import filterfalse
 from typing import TYPE_CHECKING, Final
 
-from proxy import compiled
-from proxy.telemetry.metrics import BUCKETS, Histogram, Metrics
+from proxy import compiled, errors
+from proxy.release import RELEASE
+from proxy.telemetry.metrics import Histogram, Metrics
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
+    from prometheus_client.samples import Exemplar
+
+    Buckets = list[tuple[str, float] | tuple[str, float, Exemplar]]
 
 # A media range whose version is none. prometheus_client would compare it all the same and fail, or repeat it.
 _BAD_VERSION: Final = re.compile(r"version=(?![0-9]{1,4}(?:\.[0-9]{1,4}){0,3}[ \t]*(?:;|\Z))")
 _CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+# Series that are there from the start: what appears with its first event has no increase that Prometheus could see. So
+# what alerts watch and can be named beforehand.
+_REQUESTS_FROM_THE_START: Final = (
+    ("baseline", "", errors.UNKNOWN_KEY.name, 2),
+    ("none", "", errors.LOOP.name, 5),
+    ("none", "", errors.NOT_SYNCED.name, 5),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """What is told of the routing table."""
+    """What is told of the routing table. `stale_s`: since when it is stale; 0 while it is not."""
 
     version: str
     age_s: float
+    stale_s: float
     routes: int
     is_stale: bool
     refused_total: int
@@ -88,9 +100,11 @@ def _program() -> Metric:
     from prometheus_client.core import GaugeMetricFamily
 
     info = GaugeMetricFamily(
-        "pointsman_info", "1; compiled: the hot path runs in its compiled form.", labels=["compiled"]
+        "pointsman_build_info",
+        "1, with the release; compiled: the hot path runs in its compiled form.",
+        labels=["version", "compiled"],
     )
-    info.add_metric([str(compiled.IS_USED).lower()], 1)
+    info.add_metric([RELEASE, str(compiled.IS_USED).lower()], 1)
     return info
 
 
@@ -102,8 +116,12 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
         "Requests by where they went (route, sandbox), the answer's status class, and why.",
         labels=["route", "sandbox", "status", "reason"],
     )
-    for kind, sandbox, reason, status_class, count in metrics.requests():
-        requests.add_metric([kind, sandbox, _CLASSES[status_class], reason], count)
+    totals = dict.fromkeys(_REQUESTS_FROM_THE_START, 0)
+    totals.update(
+        ((kind, sandbox, reason, status), count) for kind, sandbox, reason, status, count in metrics.requests()
+    )
+    for (kind, sandbox, reason, status), count in totals.items():
+        requests.add_metric([kind, sandbox, _CLASSES[status], reason], count)
     yield requests
 
     calls = CounterMetricFamily(
@@ -111,8 +129,8 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
         "gRPC calls by where they went and the status they ended with (a number); 2: they ended without one.",
         labels=["route", "sandbox", "grpc_status"],
     )
-    for kind, sandbox, status, count in metrics.grpc_calls():
-        calls.add_metric([kind, sandbox, str(status)], count)
+    for kind, sandbox, grpc_status, count in metrics.grpc_calls():
+        calls.add_metric([kind, sandbox, str(grpc_status)], count)
     yield calls
 
     durations = HistogramMetricFamily(
@@ -123,13 +141,27 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
     for kind, histogram in metrics.durations():
         durations.add_metric([kind], _cumulative(histogram), histogram.sum_s)
     yield durations
+    metrics.look_for_exemplars()
+    for name, text, histogram in (
+        (
+            "pointsman_request_forward_seconds",
+            "From a request's head to its being sent on: deciding, and waiting for a connection.",
+            metrics.forward,
+        ),
+        (
+            "pointsman_event_loop_lag_seconds",
+            "How late a timer comes, looked at once a second: so long everything waits.",
+            metrics.loop_lag,
+        ),
+    ):
+        yield HistogramMetricFamily(name, text, buckets=_cumulative(histogram), sum_value=histogram.sum_s)
 
     refused = CounterMetricFamily(
         "pointsman_refused_requests",
         "What was no valid request: answered by the proxy without a decision.",
         labels=["reason"],
     )
-    for refused_reason, count in metrics.refused.items():
+    for refused_reason, count in {errors.CONNECTION_LIMIT: 0, **metrics.refused}.items():
         refused.add_metric([refused_reason.name], count)
     yield refused
 
@@ -166,6 +198,11 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "pointsman_downstream_connections", "Accepted connections now.", value=metrics.downstream_connections
     )
+    yield GaugeMetricFamily(
+        "pointsman_downstream_connections_limit",
+        "More connections than so many are refused.",
+        value=metrics.max_downstream_connections,
+    )
     yield GaugeMetricFamily("pointsman_tunnels", "Connections that are tunnels now (WebSocket).", value=metrics.tunnels)
     yield GaugeMetricFamily(
         "pointsman_upstream_connections", "Upstream connections now.", value=metrics.upstream_connections
@@ -183,6 +220,9 @@ def _table(state: TableState) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "pointsman_table_stale", "1 while the table's source can't be read or is refused.", value=int(state.is_stale)
     )
+    yield GaugeMetricFamily(
+        "pointsman_table_stale_seconds", "Since the table is stale; 0 while it is not.", value=state.stale_s
+    )
     yield CounterMetricFamily(
         "pointsman_table_refused", "Tables that were refused; the old one stayed.", value=state.refused_total
     )
@@ -192,13 +232,13 @@ def _feed(state: FeedState) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     for gauge, text, value in (
-        ("pointsman_controller_connected", "1 while there is a connection to the controller.", state.is_connected),
-        ("pointsman_controller_synced", "1 once a table of the controller was in force.", state.is_synced),
+        ("pointsman_feed_connected", "1 while there is a connection to the controller.", state.is_connected),
+        ("pointsman_feed_synced", "1 once a table of the controller was in force.", state.is_synced),
     ):
         yield GaugeMetricFamily(gauge, text, value=int(value))
     for counter, text, total in (
-        ("pointsman_controller_connections", "Connections to the controller.", state.connected_total),
-        ("pointsman_controller_failures", "Connections that broke or were not made.", state.failures_total),
+        ("pointsman_feed_connections", "Connections to the controller.", state.connected_total),
+        ("pointsman_feed_failures", "Connections that broke or were not made.", state.failures_total),
         (
             "pointsman_state_file_failures",
             "State files that were refused at start or could not be written.",
@@ -213,10 +253,16 @@ def _feed(state: FeedState) -> Iterator[Metric]:
         yield CounterMetricFamily(counter, text, value=total)
 
 
-def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
+def _cumulative(histogram: Histogram) -> Buckets:
+    from prometheus_client.core import Exemplar
+
     total = 0
-    buckets: list[tuple[str, float]] = []
-    for bound, count in zip((*map(str, BUCKETS), "+Inf"), histogram.counts, strict=True):
+    buckets: Buckets = []
+    bounds = (*map(str, histogram.bounds), "+Inf")
+    for bound, count, seen in zip(bounds, histogram.counts, histogram.exemplars, strict=True):
         total += count
-        buckets.append((bound, total))
+        if seen is None:
+            buckets.append((bound, total))
+        else:
+            buckets.append((bound, total, Exemplar({"trace_id": seen.trace}, seen.elapsed_s, seen.at_s)))
     return buckets

@@ -7,6 +7,9 @@ first scrape (`exposition`).
 A decision is a shared object that lives as long as its table. Its first use binds a series to it; a table swap brings
 new decisions, and drops the series of sandboxes that are gone. Sandbox names come from tables and may be many, so a
 bounded number gets a series of its own; the rest share `other`.
+
+Exemplars are looked for only after a scrape, and in a few requests of each bucket: finding a request's traceparent
+costs half a microsecond, and a scrape shows one for each bucket at most.
 """
 
 from __future__ import annotations
@@ -16,23 +19,50 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from proxy.errors import Reason
+from proxy.codec.events import RequestHead
+from proxy.errors import LOOP, Reason
 from proxy.routing.decision import Decision
+from proxy.telemetry.exemplars import Exemplar, sampled_trace
 
 # Seconds. A sidecar adds well under a millisecond; the upper end is where people look for timeouts.
 BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+# How long a request waits here before it goes on: tens of microseconds on a pooled connection, up to --connect-timeout.
+FORWARD_BUCKETS: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0)
+# How late a timer comes: timers have a millisecond's grain, and more than a second is an outage.
+LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 OTHER: Final = "other"
 MAX_SANDBOXES: Final = 500
+# So many requests of one bucket are looked at for a trace after a scrape; most of a service's are traced, or few.
+_LOOKED_AT: Final = 16
 
 
 class Histogram:
     """Counts per bucket (not cumulative; the last is beyond all bounds) and the sum, in seconds."""
 
-    __slots__ = ("counts", "sum_s")
+    __slots__ = ("bounds", "counts", "exemplars", "looking", "sum_s")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
+    def __init__(self, bounds: tuple[float, ...] = BUCKETS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.sum_s = 0.0
+        self.exemplars: list[Exemplar | None] = [None] * (len(bounds) + 1)
+        self.looking = [0] * (len(bounds) + 1)  # so many of the bucket's next requests may become its exemplar
+
+    def observe(self, elapsed_s: float) -> None:
+        self.counts[bisect_left(self.bounds, elapsed_s)] += 1
+        self.sum_s += elapsed_s
+
+    def look_for_exemplars(self) -> None:
+        """Of the requests from now on."""
+        self.looking = [_LOOKED_AT] * len(self.counts)
+
+    def look_at(self, bucket: int, elapsed_s: float, head: RequestHead) -> None:
+        """The request may become its bucket's exemplar."""
+        self.looking[bucket] -= 1
+        trace = sampled_trace(head)
+        if trace is not None:
+            self.looking[bucket] = 0
+            self.exemplars[bucket] = Exemplar(trace, elapsed_s)
 
 
 class Series:
@@ -63,7 +93,10 @@ class Metrics:
         "ambiguous_requests",
         "downstream_connections",
         "downstream_connections_total",
+        "forward",
         "lines_not_joined",
+        "loop_lag",
+        "max_downstream_connections",
         "refused",
         "tunnels",
         "upstream_connections",
@@ -83,6 +116,9 @@ class Metrics:
         self.ambiguous_requests = 0
         self.lines_not_joined = 0
         self.accepts_delayed = 0
+        self.forward = Histogram(FORWARD_BUCKETS)
+        self.loop_lag = Histogram(LAG_BUCKETS)
+        self.max_downstream_connections = 0
         self.downstream_connections = 0
         self.downstream_connections_total = 0
         self.tunnels = 0
@@ -91,7 +127,13 @@ class Metrics:
 
     # --- the hot path ---
 
-    def finished(self, decision: Decision, reason: Reason, status: int, elapsed_s: float) -> None:
+    def forwarded(self, elapsed_s: float) -> None:
+        """A request goes on to its upstream, so long after its head came."""
+        self.forward.observe(elapsed_s)
+
+    def finished(
+        self, decision: Decision, reason: Reason, status: int, elapsed_s: float, head: RequestHead | None = None
+    ) -> None:
         """One exchange is over. `status` 0: no response head was sent."""
         series = decision.series
         if not isinstance(series, Series) or series.owner is not self:
@@ -104,8 +146,11 @@ class Metrics:
             key = (reason, min(status // 100, 5))
             series.failed[key] = series.failed.get(key, 0) + 1
         histogram = series.histogram
-        histogram.counts[bisect_left(BUCKETS, elapsed_s)] += 1
+        bucket = bisect_left(BUCKETS, elapsed_s)
+        histogram.counts[bucket] += 1
         histogram.sum_s += elapsed_s
+        if histogram.looking[bucket] and head is not None:
+            histogram.look_at(bucket, elapsed_s, head)
 
     def grpc_finished(self, decision: Decision, status: int) -> None:
         """The exchange that `finished` was told of was a gRPC call, and ended with this status."""
@@ -163,7 +208,9 @@ class Metrics:
             outcomes = [(series.reason, number, count) for number, count in enumerate(series.by_status) if count]
             outcomes += [(reason, number, count) for (reason, number), count in series.failed.items()]
             for reason, number, count in outcomes:
-                key = (series.kind, series.sandbox, reason.name, number)
+                # A connection that led back here got its decision like any other, and went nowhere.
+                place = ("none", "") if reason is LOOP else (series.kind, series.sandbox)
+                key = (*place, reason.name, number)
                 totals[key] = totals.get(key, 0) + count
         for (kind, sandbox, name, number), count in totals.items():
             yield kind, sandbox, name, number, count
@@ -181,3 +228,8 @@ class Metrics:
     def durations(self) -> Iterable[tuple[str, Histogram]]:
         """(route kind, histogram)."""
         return self._histograms.items()
+
+    def look_for_exemplars(self) -> None:
+        """Of the requests from now on; called at each scrape."""
+        for histogram in self._histograms.values():
+            histogram.look_for_exemplars()

@@ -75,7 +75,7 @@ def test_a_start_without_the_controller_routes_by_it(folder: Path, tmp_path: Pat
         state = proxy.state()
         assert (state["version"], state["stale"]) == ("v3", True)
         assert proxy.metric("pointsman_table_stale") == 1
-        assert proxy.metric("pointsman_controller_synced") == 0
+        assert proxy.metric("pointsman_feed_synced") == 0
         until(lambda: proxy.page("/readyz")[0] == 200, "readiness")
 
 

@@ -33,7 +33,7 @@ from proxy.routing.names import Workload
 from proxy.routing.table import RoutingTable
 from proxy.routing.text import parse_text
 from proxy.routing.wire import read_document
-from proxy.telemetry.exposition import Exposition, TableState
+from proxy.telemetry.exposition import Exposition, FeedState, TableState
 from proxy.telemetry.metrics import Metrics
 from tests.support.cluster import CRDS_VARIABLE
 
@@ -246,9 +246,17 @@ class TestNames:
         metrics.grpc_finished(decision, 0)
         metrics.refuse(reason)
         metrics.upstream_failed(decision, reason)
-        state = TableState(version="1", age_s=1.0, routes=1, is_stale=False, refused_total=0)
+        state = TableState(version="1", age_s=1.0, stale_s=0.0, routes=1, is_stale=False, refused_total=0)
+        feed = FeedState(
+            is_connected=True,
+            is_synced=True,
+            connected_total=0,
+            failures_total=0,
+            state_file_failures_total=0,
+            lost_counts_total=0,
+        )
         found: dict[str, tuple[str, ...]] = {}
-        for family in Exposition(metrics, lambda: state).collect():
+        for family in Exposition(metrics, lambda: state, lambda: feed).collect():
             name = family.name + ("_total" if family.type == "counter" else "")
             found[name] = tuple(label for label in family.samples[0].labels if label != "le")
         return found

@@ -107,3 +107,45 @@ def test_a_refusal_is_told_until_the_next_table() -> None:
     holder.swap(RoutingTable("2"))
     assert not holder.is_stale
     assert holder.refused_total == 1
+
+
+def test_since_when_it_is_stale() -> None:
+    clock = Clock()
+    holder = TableHolder(WORKLOAD, source="file", clock=clock)
+
+    def stale_s() -> float:
+        clock.now_s += 5
+        return holder.stale_s
+
+    holder.swap(RoutingTable("v1"))
+    assert stale_s() == 0
+    holder.refuse(["a fault"])
+    assert stale_s() == 5
+    holder.refuse(["another fault"])
+    holder.unheard("gone")
+    assert stale_s() == 10, "it counts from the first reason on"
+    holder.swap(RoutingTable("v2"))
+    assert stale_s() == 15, "still not heard"
+    holder.heard()
+    assert stale_s() == 0
+    holder.unheard("gone")
+    assert stale_s() == 5, "counted anew"
+    holder.heard()
+    state = holder.metrics_state()
+    assert state is not None
+    assert (state.stale_s, state.is_stale) == (0, False)
+
+
+def test_routes_that_stay_refused_leave_it_stale() -> None:
+    """With the feed: each table is in force but for some routes."""
+    clock = Clock()
+    holder = TableHolder(WORKLOAD, source="feed", clock=clock)
+    for version, expected_s in (("v1", 0), ("v2", 5), ("v3", 10)):
+        holder.swap(RoutingTable(version))
+        holder.last_faults = ("routes[1]: a fault",)
+        holder.heard()
+        assert holder.stale_s == expected_s
+        clock.now_s += 5
+    holder.swap(RoutingTable("v4"))
+    holder.heard()
+    assert holder.stale_s == 0

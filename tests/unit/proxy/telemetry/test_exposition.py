@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -8,12 +9,13 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from proxy import errors
+from proxy.codec.events import RequestHead
 from proxy.routing.decision import Decision
 from proxy.telemetry.exposition import Exposition, FeedState, TableState
-from proxy.telemetry.metrics import BUCKETS, Metrics
+from proxy.telemetry.metrics import BUCKETS, MAX_SANDBOXES, Metrics
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
-STATE = TableState(version='4"2\\', age_s=1.5, routes=3, is_stale=True, refused_total=2)
+STATE = TableState(version='4"2\\', age_s=1.5, stale_s=0.5, routes=3, is_stale=True, refused_total=2)
 SANDBOX = Decision(errors.ROUTE, "sandbox", "pr-1", None, 0, None)
 NO_KEY = Decision(errors.NO_KEY, "baseline", None, None, 0, None)
 UNKNOWN_KEY = Decision(errors.UNKNOWN_KEY, "baseline", None, None, 0, None)
@@ -27,6 +29,10 @@ def counted() -> Metrics:
     metrics.finished(NO_KEY, errors.DOWNSTREAM_CLOSED, 0, 0.3)
     metrics.upstream_failed(SANDBOX, errors.UPSTREAM_CLOSED)
     metrics.refuse(errors.BAD_REQUEST)
+    metrics.forwarded(0.0001)
+    metrics.forwarded(0.5)
+    metrics.loop_lag.observe(0.25)
+    metrics.max_downstream_connections = 12
     metrics.upstream_retries = 5
     metrics.accepts_delayed = 11
     metrics.lines_not_joined = 6
@@ -105,6 +111,11 @@ def test_everything_counted_is_told(accept: str) -> None:
     assert value(metrics, "pointsman_table_age_seconds", accept) == 1.5
     assert value(metrics, "pointsman_table_routes", accept) == 3
     assert value(metrics, "pointsman_table_stale", accept) == 1
+    assert value(metrics, "pointsman_table_stale_seconds", accept) == 0.5
+    assert value(metrics, "pointsman_downstream_connections_limit", accept) == 12
+    assert value(metrics, "pointsman_request_forward_seconds_count", accept) == 2
+    assert value(metrics, "pointsman_request_forward_seconds_bucket", accept, le="0.0001") == 1
+    assert value(metrics, "pointsman_event_loop_lag_seconds_sum", accept) == 0.25
     assert value(metrics, "pointsman_table_refused_total", accept) == 2
 
 
@@ -155,13 +166,13 @@ def test_the_feed_is_told_where_there_is_one() -> None:
         for sample in family.samples
         if family.documentation
     }
-    assert found["pointsman_controller_connected"] == 1
-    assert found["pointsman_controller_synced"] == 0
-    assert found["pointsman_controller_connections_total"] == 2
-    assert found["pointsman_controller_failures_total"] == 3
+    assert found["pointsman_feed_connected"] == 1
+    assert found["pointsman_feed_synced"] == 0
+    assert found["pointsman_feed_connections_total"] == 2
+    assert found["pointsman_feed_failures_total"] == 3
     assert found["pointsman_state_file_failures_total"] == 4
     assert found["pointsman_lost_key_counts_total"] == 5
-    assert "pointsman_controller_connected" not in families(Metrics())
+    assert "pointsman_feed_connected" not in families(Metrics())
 
 
 def test_every_family_has_a_help_text_and_our_prefix() -> None:
@@ -181,3 +192,90 @@ def test_an_exposition_is_scraped_again_and_again() -> None:
         metrics.finished(NO_KEY, errors.NO_KEY, 200, 0.1)
         text = exposition.text("")[0].decode()
         assert f'reason="no_key",route="baseline",sandbox="",status="2xx"}} {count}.0' in text
+
+
+# --- exemplars -----------------------------------------------------------------------------------------------------
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def traced() -> Exposition:
+    """Scraped once, and then a traced request came."""
+    metrics = counted()
+    exposition = Exposition(metrics, lambda: STATE)
+    exposition.text("")
+    line = f"traceparent: 00-{TRACE}-b7ad6b7169203331-01".encode()
+    metrics.finished(SANDBOX, errors.ROUTE, 200, 0.03, RequestHead(b"GET", b"/", [b"GET / HTTP/1.1", line], False))
+    return exposition
+
+
+def test_exemplars_are_for_those_who_ask_for_openmetrics() -> None:
+    exposition = traced()
+    text, _ = exposition.text(OPENMETRICS)
+    found = [
+        (sample.name, sample.labels, sample.exemplar)
+        for family in openmetrics_parser.text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if sample.exemplar is not None
+    ]
+    ((name, labels, exemplar),) = found
+    assert name == "pointsman_request_duration_seconds_bucket"
+    assert labels == {"route": "sandbox", "le": "0.05"}
+    assert (exemplar.labels, exemplar.value) == ({"trace_id": TRACE}, 0.03)
+    assert abs(float(exemplar.timestamp) - time.time()) < 60
+
+
+@pytest.mark.parametrize("accept", ["", "text/plain;version=0.0.4", "text/plain;version=1.0.0"])
+def test_the_text_format_has_none(accept: str) -> None:
+    text, _ = traced().text(accept)
+    assert TRACE not in text.decode()
+    assert b" # {" not in text
+
+
+# --- how many ------------------------------------------------------------------------------------------------------
+
+
+def test_series_are_bounded_whatever_tables_name() -> None:
+    """10,000 sandboxes, each with every outcome that there is: the scrape has a size that Prometheus takes."""
+    metrics = Metrics()
+    for number in range(10_000):
+        of = Decision(errors.ROUTE, "sandbox", f"pr-{number}", None, 0, None)
+        for reason in errors.REASONS:
+            metrics.finished(of, reason, 503, 0.01)
+        metrics.finished(of, errors.ROUTE, 200, 0.01)
+        metrics.grpc_finished(of, 0)
+        metrics.upstream_failed(of, errors.SANDBOX_UNREACHABLE)
+    found = samples(metrics)
+    names = {dict(labels).get("sandbox") for _, labels in found} - {None, ""}
+    assert len(names) == MAX_SANDBOXES + 1
+    reasons = len({reason.name for reason in errors.REASONS})
+    per_sandbox = (reasons + 1) + 1 + 1  # outcomes, gRPC statuses, failures
+    assert len(found) <= (MAX_SANDBOXES + 1) * per_sandbox + 200
+    total = sum(count for (name, _), count in found.items() if name == "pointsman_requests_total")
+    assert total == 10_000 * (len(errors.REASONS) + 1)  # none is lost
+
+
+def test_no_label_comes_from_a_request() -> None:
+    """Keys, hosts, paths and methods are strangers' to choose. These are ours, or a table's."""
+    labels = {label for family in families(counted()).values() for sample in family.samples for label in sample.labels}
+    assert labels == {"route", "sandbox", "status", "reason", "le", "version", "compiled"}
+
+
+def test_what_alerts_watch_is_there_from_the_start() -> None:
+    metrics = Metrics()
+    assert value(metrics, "pointsman_requests_total", route="none", sandbox="", reason="loop", status="5xx") == 0
+    unknown = {"route": "baseline", "sandbox": "", "reason": "unknown_key", "status": "2xx"}
+    assert value(metrics, "pointsman_requests_total", **unknown) == 0
+    assert value(metrics, "pointsman_refused_requests_total", reason="connection_limit") == 0
+    metrics.finished(UNKNOWN_KEY, errors.UNKNOWN_KEY, 200, 0.1)
+    metrics.refuse(errors.CONNECTION_LIMIT)
+    assert value(metrics, "pointsman_requests_total", **unknown) == 1
+    assert value(metrics, "pointsman_refused_requests_total", reason="connection_limit") == 1
+
+
+def test_a_loop_went_nowhere_whatever_its_decision() -> None:
+    metrics = Metrics()
+    metrics.finished(SANDBOX, errors.LOOP, 508, 0.1)
+    metrics.finished(NO_KEY, errors.LOOP, 508, 0.1)
+    assert value(metrics, "pointsman_requests_total", route="none", sandbox="", reason="loop", status="5xx") == 2
+    assert len([place for place in samples(metrics) if dict(place[1]).get("reason") == "loop"]) == 1
