@@ -19,6 +19,7 @@ from proxy.routing.names import Endpoint
 if TYPE_CHECKING:
     from proxy.feed.source import Feed
     from proxy.modes import Mode
+    from proxy.workers.member import Member
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,14 +32,62 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = parse(arguments, os.environ)
     except ConfigError as error:
         return _refuse(error.faults)
+    if settings.workers > 1:
+        _log_as("")
+        return asyncio.run(_supervise(settings, arguments))
+    return _serve(settings, None)
 
+
+def work(spec: str, arguments: Sequence[str]) -> int:
+    """Runs one of several workers, with the arguments that the supervisor was started with."""
+    from proxy.workers.member import Member
+    from proxy.workers.spec import Spec
+
+    member = Member(Spec.read(spec))
+    return _serve(member.settings(parse(arguments, os.environ)), member)
+
+
+def _serve(settings: Settings, member: Member | None) -> int:
     import uvloop
 
     from proxy.heap import keep_buffers
 
     keep_buffers()
-    logging.basicConfig(format="pointsman proxy: %(message)s", level=logging.INFO, stream=sys.stderr)
-    return uvloop.run(_run(settings))
+    _log_as(f"worker {member.spec.worker}: " if member is not None else "")
+    return uvloop.run(_run(settings, member))
+
+
+def _log_as(who: str) -> None:
+    logging.basicConfig(format=f"pointsman proxy: {who}%(message)s", level=logging.INFO, stream=sys.stderr)
+
+
+async def _supervise(settings: Settings, arguments: Sequence[str]) -> int:
+    from proxy.workers.supervisor import Supervisor
+
+    listening, listening_admin, faults = await _bind(settings)
+    if faults:
+        return _refuse(faults)
+    for sock in (sock for sockets in listening for sock in sockets):
+        sock.set_inheritable(True)
+    return await Supervisor(settings, arguments, listening, listening_admin).run()
+
+
+async def _bind(settings: Settings) -> tuple[list[list[socket.socket]], list[socket.socket], list[str]]:
+    """The sockets of each listener, those of the admin pages, and what is wrong with them."""
+    from proxy.net.listener import ListenError, bind
+
+    faults: list[str] = []
+
+    async def bound(endpoint: Endpoint, origin: str) -> list[socket.socket]:
+        try:
+            return await bind(endpoint)
+        except ListenError as error:
+            faults.append(f"{origin}: {error}")
+            return []
+
+    listening = [await bound(listen, settings.origins.listen) for listen in settings.listens]
+    admin = await bound(settings.admin, settings.origins.admin) if settings.admin is not None else []
+    return listening, admin, faults
 
 
 def _refuse(faults: Sequence[str]) -> int:
@@ -75,7 +124,7 @@ def _mode(settings: Settings) -> tuple[Mode, Feed | None]:
     return RouterMode(router, settings.previews, settings.keys), Feed(controller, (), router, counts)
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, member: Member | None) -> int:
     from proxy.admin import Admin
     from proxy.background import spawn
     from proxy.codec.fields import http2_request_kinds, http2_response_kinds, request_kinds, response_kinds
@@ -86,7 +135,7 @@ async def _run(settings: Settings) -> int:
     from proxy.net.descriptors import ADMIN_SPARES, Room, Spares, descriptors
     from proxy.net.downstream import H1Downstream
     from proxy.net.http_server import PageConnection
-    from proxy.net.listener import Listener, ListenError, bind, stop_all
+    from proxy.net.listener import Listener, stop_all
     from proxy.net.pool import Network, Pool
     from proxy.net.resolver import Resolver
     from proxy.reloading import ReloadError
@@ -99,8 +148,11 @@ async def _run(settings: Settings) -> int:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    if member is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+    else:
+        await member.attach(stop)
 
     try:
         mode, feed = _mode(settings)
@@ -118,19 +170,13 @@ async def _run(settings: Settings) -> int:
             faults = [f"{settings.origins.table_file} {settings.table_file}: {fault}" for fault in refused.faults]
             return _refuse(faults)
 
-    faults = []
-
-    async def bound(endpoint: Endpoint, origin: str) -> list[socket.socket]:
-        try:
-            return await bind(endpoint)
-        except ListenError as error:
-            faults.append(f"{origin}: {error}")
-            return []
-
-    listening = [await bound(listen, settings.origins.listen) for listen in settings.listens]
-    listening_admin = await bound(settings.admin, settings.origins.admin) if settings.admin is not None else []
-    if faults:
-        return _refuse(faults)
+    listening_admin: list[socket.socket] = []
+    if member is not None:
+        listening = member.listening
+    else:
+        listening, listening_admin, faults = await _bind(settings)
+        if faults:
+            return _refuse(faults)
 
     metrics = Metrics()
     destinations = DestinationPolicy(mode.own_baselines, settings.destination_allow, loopback=feed is None)
@@ -151,6 +197,7 @@ async def _run(settings: Settings) -> int:
         settings.timeouts,
         metrics,
         network,
+        member.siblings if member is not None else None,
     )
     connections = Connections(
         request_kinds(errors.BAD_REQUEST, settings.keys.headers),
@@ -203,20 +250,24 @@ async def _run(settings: Settings) -> int:
             f"--max-connections {settings.limits.max_connections} is lowered to {room.max_connections}:"
             f" no more fit into {files.limit} open files (ulimit -Hn)"
         )
+    turns = member.turns(lambda: metrics.downstream_connections) if member is not None else None
     listeners: list[Listener] = []
     for index, sockets in enumerate(listening):
         factory = partial(H1Downstream, port_of(index), connections)
-        listener = Listener(sockets, factory, room=room)
+        listener = Listener(sockets, factory, room=room, turns=turns)
         spawn(listener.run(), "listener")
         listeners.append(listener)
         destinations.add_own(listener.addresses)
         announcements += [f"listening on {host}:{port} for {mode.title(index)}" for host, port in listener.addresses]
-    pages = partial(PageConnection, admin.answer, request_kinds(errors.BAD_REQUEST), spares.hold_soon)
-    admin_listener = Listener(listening_admin, pages, spares=spares)
-    destinations.add_own(admin_listener.addresses)
-    announcements += [f"admin on {host}:{port}" for host, port in admin_listener.addresses]
-    sys.stderr.writelines(f"pointsman proxy: {announcement}\n" for announcement in announcements)
-    sys.stderr.flush()
+    if member is None:
+        pages = partial(PageConnection, admin.answer, request_kinds(errors.BAD_REQUEST), spares.hold_soon)
+        admin_listener = Listener(listening_admin, pages, spares=spares)
+        destinations.add_own(admin_listener.addresses)
+        announcements += [f"admin on {host}:{port}" for host, port in admin_listener.addresses]
+        sys.stderr.writelines(f"pointsman proxy: {announcement}\n" for announcement in announcements)
+        sys.stderr.flush()
+    else:
+        destinations.add_own(member.spec.admin)
     spawn(connections.run_clock(), "clock")
     if feed is not None:
         feed.start()
@@ -225,9 +276,11 @@ async def _run(settings: Settings) -> int:
     spawn(tables.run_expiry(), "gone keys")
     if mode.reloading is not None:
         spawn(mode.reloading.run(), "tokens of previews")
+    if member is not None:
+        member.serve(admin, announcements)
 
     await stop.wait()
-    await asyncio.sleep(settings.drain.delay_s)
+    await (asyncio.sleep(settings.drain.delay_s) if member is None else member.delay(settings.drain.delay_s))
     limit_s = settings.drain.timeout_s
     began_s = loop.time()
     stopped = spawn(stop_all(listeners, limit_s), "stop")
@@ -236,7 +289,10 @@ async def _run(settings: Settings) -> int:
     is_clean &= await connections.drain(began_s + limit_s - loop.time())
     if feed is not None:
         await feed.leave()
-    admin_listener.close()
+    if member is None:
+        admin_listener.close()
+    else:
+        await member.leave()
     pool.close()
     if not is_clean:
         sys.stderr.write("pointsman proxy: the drain's time limit passed, connections were cut\n")

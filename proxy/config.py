@@ -80,7 +80,8 @@ class DrainSettings:
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
-    """Where the table comes from, if not from a file. `proxy_id`: what this process is called there."""
+    """Where the table comes from, if not from a file. `proxy_id`: what this process is called there; `worker`: which
+    of several it is, from 1 on."""
 
     url: str
     token_file: str | None
@@ -88,6 +89,7 @@ class ControllerSettings:
     state_dir: str | None
     sync_timeout_s: float
     proxy_id: str
+    worker: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class Settings:
     drain: DrainSettings
     timeouts: Timeouts
     limits: Limits
+    workers: int
     origins: Origins
 
 
@@ -190,6 +193,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
             max_connections=values.one(flags.MAX_CONNECTIONS),
             max_streams=values.one(flags.MAX_STREAMS),
         ),
+        workers=values.one(flags.WORKERS),
         origins=Origins(*map(values.origin, (flags.LISTEN, flags.TABLE, flags.ADMIN))),
     )
 

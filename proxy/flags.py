@@ -496,6 +496,16 @@ MAX_CONNECTIONS: Final = Option(
     why="twice the 10,000 that a busy service holds, and within 80 MB at 4 KB each when idle",
     unit="connections",
 )
+WORKERS: Final = Option(
+    "workers",
+    "COUNT",
+    whole(1, 64),
+    "number of processes that serve requests, on the same sockets; with more than one, another process watches over "
+    "them, replaces those that die and has the admin pages; --max-connections is shared out",
+    default="1",
+    why="one process serves some 40,000 requests a second; each more takes as much memory and fills another core",
+    unit="process",
+)
 MAX_STREAMS: Final = Option(
     "max-streams",
     "COUNT",
@@ -551,4 +561,5 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     MAX_FIELDS,
     MAX_CONNECTIONS,
     MAX_STREAMS,
+    WORKERS,
 )

@@ -42,7 +42,9 @@ class Feed:
         self._workload: Final = workload
         self._ports: Final = tuple(ports)
         self._boot: Final = secrets.token_hex(8)
-        self._state_file: Final = None if settings.state_dir is None else StateFile(settings.state_dir, workload)
+        self._state_file: Final = (
+            None if settings.state_dir is None else StateFile(settings.state_dir, workload, settings.worker)
+        )
         self._receiver: Final = Receiver(tables, ports, self._table_put)
         controller = Controller(settings.url, settings.token_file, settings.ca_file)
         self._link: Final = Link(controller, self._hello, tables, self._receiver, Reporter(traffic))

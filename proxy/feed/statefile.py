@@ -21,6 +21,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -67,10 +68,11 @@ class _Copy:
 class StateFile:
     """One workload's file in a folder, or a router's. Failures to write are counted and said, and tried again."""
 
-    def __init__(self, folder: str, workload: Workload | None) -> None:
+    def __init__(self, folder: str, workload: Workload | None, worker: int | None = None) -> None:
+        """`worker`: of several, which have a file each."""
         self._of: Final = str(workload or ROUTER)
-        name = blake2b(self._of.encode(), digest_size=8).hexdigest()
-        self.path: Final = os.path.join(folder, f"slice-{name}.state")
+        self._stem: Final = f"slice-{blake2b(self._of.encode(), digest_size=8).hexdigest()}"
+        self.path: Final = os.path.join(folder, f"{self._stem}{f'.{worker}' if worker else ''}.state")
         self.failures_total = 0
         self.refused_routes: dict[Name, tuple[str, ...]] = {}  # by what `load` read
         self._folder: Final = folder
@@ -84,13 +86,14 @@ class StateFile:
     # --- read ---
 
     def load(self) -> list[Snapshot]:
-        """What the file holds, as the parts of a snapshot; none if there is no file.
+        """What the file holds, as the parts of a snapshot; none if there is no file. Who has none of its own reads the
+        newest that another worker wrote, or the only one there was.
 
         Raises: StateError.
         """
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            with open(self.path, "rb") as file:
+            with open(self.path if os.path.exists(self.path) else self._newest(), "rb") as file:
                 if os.fstat(file.fileno()).st_size > _MAX_BYTES:
                     raise StateError(f"is larger than {_MAX_BYTES} bytes")
                 raw = file.read()
@@ -99,6 +102,11 @@ class StateFile:
         except OSError as error:
             raise StateError(f"can't be read: {error.strerror}") from None
         return self._parts(raw)
+
+    def _newest(self) -> str:
+        names = [name for name in os.listdir(self._folder) if re.fullmatch(rf"{self._stem}(\.[0-9]+)?\.state", name)]
+        paths = [os.path.join(self._folder, name) for name in names]
+        return max(paths, key=lambda path: os.stat(path).st_mtime_ns, default=self.path)
 
     def refused(self, why: str) -> None:
         """Note that the file could not be used."""

@@ -47,8 +47,13 @@ def _leads_here(remotes: Sequence[object], transport: asyncio.Transport) -> bool
     On loopback the addresses tell, also the one before a REDIRECT (iptables). Elsewhere a balancer may have changed
     them unseen, so there the benefit of the doubt goes to stopping a loop.
     """
-    here = (transport.get_extra_info("sockname"), _redirected_from(transport))
+    here = _here(transport)
     return any(remote in here or not _is_loopback(remote) for remote in remotes)
+
+
+def _here(transport: asyncio.Transport) -> tuple[object, object]:
+    """Where a connection has arrived, and where it was going."""
+    return transport.get_extra_info("sockname"), _redirected_from(transport)
 
 
 def _is_loopback(address: object) -> bool:
@@ -132,13 +137,17 @@ class Connections:
         self._all.add(successor)
 
     def is_own(self, transport: asyncio.Transport) -> bool:
-        """Whether this very process is the peer: led back to itself, it would spin (SPEC 4).
+        """Whether this very process, or a sibling, is the peer: led back to itself, it would spin (SPEC 4).
 
         The peer's address alone does not tell: the kernel gives one local port to several connections if they lead to
         different places, so a caller on this machine may come from the port that one of ours came from.
         """
-        remotes = self._pool.own_ends.get(transport.get_extra_info("peername"))
-        return remotes is not None and _leads_here(remotes, transport)
+        peer = transport.get_extra_info("peername")
+        remotes = self._pool.own_ends.get(peer)
+        if remotes is not None and _leads_here(remotes, transport):
+            return True
+        siblings = self._pool.siblings
+        return siblings is not None and siblings.leads_here(peer, _here(transport))
 
     def add_tunnel(self, tunnel: Tunnel) -> None:
         self._tunnels.add(tunnel)

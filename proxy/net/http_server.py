@@ -1,13 +1,13 @@
 """A very small HTTP/1.1 server for the proxy's own pages (admin), on the codec that the data path uses.
 
 aiohttp would do it, at 15 MB and a quarter of the start time of every sidecar. One request at a time, bodies in memory
-up to a limit, answers whole or as an iterator of pieces.
+up to a limit, answers whole or as an iterator of pieces, at once or later.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -42,10 +42,14 @@ class Answer:
     status: int
     body: bytes = b""
     media_type: str = "text/plain; charset=utf-8"
-    pieces: Iterable[bytes] | None = None
+    pieces: Iterable[bytes] | AsyncIterator[bytes] | None = None
 
 
-Handler = Callable[[RequestHead, bytes], Answer]
+class AnswerBroken(Exception):
+    """The rest of an answer's pieces can't be had: the connection ends, and nobody takes it for whole."""
+
+
+Handler = Callable[[RequestHead, bytes], Answer | Awaitable[Answer]]
 
 
 class PageConnection(asyncio.Protocol):
@@ -112,12 +116,28 @@ class PageConnection(asyncio.Protocol):
         self._timer.cancel()
         self._start_timer()
         answer = self._handler(head, b"".join(self._body))
+        if isinstance(answer, Answer):
+            self._say(answer, head)
+        else:
+            self._is_busy = True
+            spawn(self._say_later(answer, head), "admin answer")
+
+    def _say(self, answer: Answer, head: RequestHead) -> None:
         if answer.pieces is None:
             self._write(answer, keep_alive=head.keep_alive)
         else:
             self._is_busy = True
             pieces = answer.pieces if head.method != b"HEAD" else ()
             spawn(self._write_pieces(answer, pieces, head), "admin answer")
+
+    async def _say_later(self, coming: Awaitable[Answer], head: RequestHead) -> None:
+        answer = await coming
+        if self._transport.is_closing():
+            return
+        self._is_busy = False
+        self._say(answer, head)
+        if not self._transport.is_closing():
+            self._pull()  # what came meanwhile
 
     def _lines(self, answer: Answer) -> list[bytes]:
         phrase = _PHRASES.get(answer.status, "Error")
@@ -135,17 +155,28 @@ class PageConnection(asyncio.Protocol):
         else:
             self._transport.close()
 
-    async def _write_pieces(self, answer: Answer, pieces: Iterable[bytes], head: RequestHead) -> None:
+    async def _write_pieces(
+        self, answer: Answer, pieces: Iterable[bytes] | AsyncIterator[bytes], head: RequestHead
+    ) -> None:
         """Piece by piece, letting the data path work between two. HTTP/1.0 knows no chunks (RFC 9112 section 6.1)."""
         is_chunked = not head.http10
         framing = [b"Transfer-Encoding: chunked"] if is_chunked else []
         self._transport.write(head_bytes([*self._lines(answer), *framing, b"Connection: close"]))
-        for piece in pieces:
-            self._transport.write(chunk(piece) if is_chunked else piece)
-            await asyncio.sleep(0)
-            await self._writable.wait()
-            if self._transport.is_closing():
-                return
+        try:
+            async for piece in pieces if isinstance(pieces, AsyncIterator) else _one_by_one(pieces):
+                self._transport.write(chunk(piece) if is_chunked else piece)
+                await asyncio.sleep(0)
+                await self._writable.wait()
+                if self._transport.is_closing():
+                    return
+        except AnswerBroken:
+            self._transport.abort()
+            return
         if is_chunked and head.method != b"HEAD":
             self._transport.write(LAST_CHUNK)
         self._transport.close()
+
+
+async def _one_by_one(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece

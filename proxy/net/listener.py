@@ -5,6 +5,9 @@ faults: at a lack of descriptors libuv accepts and closes whatever waits, and tu
 fails; and when it closes, the kernel resets what it had completed and nobody had accepted. So when files get short
 (`Room.is_tight`), and at the end, the copy is closed and connections are accepted here, which costs 25 us more for
 each: what finds no room waits in the kernel, and the socket is closed when its queue is empty.
+
+Where several processes accept from one queue, each always does it here, one connection at a time (uvloop's server takes
+all that wait), and only if it is its turn.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import socket
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from proxy.background import spawn
 from proxy.net.descriptors import Room, Spares
@@ -29,6 +32,8 @@ _BACKLOG: Final = 4096
 _PAUSE_S: Final = 0.05
 # How often to choose between the two ways; when a connection is accepted that is asked too.
 _CHOICE_S: Final = 1.0
+# How long another process has time to take what is its turn.
+_TURN_S: Final = 0.001
 # How long a handshake whose SYN came before `stop` may take to end: a round trip within a cluster, many times.
 _HANDSHAKE_S: Final = 0.05
 
@@ -47,14 +52,32 @@ class ListenError(Exception):
     """An address can't be listened on."""
 
 
+class Turns(Protocol):
+    """Who of several processes accepts."""
+
+    def is_ours(self, starting: int) -> bool:
+        """`starting`: accepted connections that their protocols do not know yet."""
+
+
 class Listener:
     """Accepts on the sockets of one endpoint. `factory` makes a connection's protocol.
 
     `room`: for listeners that may be flooded. `spares`: descriptors that are given up for connections of this listener,
-    for one that must be reachable; it accepts always itself.
+    for one that must be reachable; it accepts always itself. `turns`: where other processes have the sockets too.
     """
 
-    __slots__ = ("_factory", "_has_ended", "_loop", "_paused", "_room", "_servers", "_sockets", "_spares", "_starting")
+    __slots__ = (
+        "_factory",
+        "_has_ended",
+        "_loop",
+        "_paused",
+        "_room",
+        "_servers",
+        "_sockets",
+        "_spares",
+        "_starting",
+        "_turns",
+    )
 
     def __init__(
         self,
@@ -63,11 +86,13 @@ class Listener:
         *,
         room: Room | None = None,
         spares: Spares | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._sockets = list(sockets)
         self._factory = cast(_Factory, factory)
         self._room = room
         self._spares = spares
+        self._turns = turns
         self._loop = asyncio.get_running_loop()
         self._servers: list[asyncio.Server] = []  # none: connections are accepted here
         self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
@@ -84,7 +109,7 @@ class Listener:
 
     async def run(self) -> None:
         """Chooses who accepts, until the end."""
-        room = self._room
+        room = self._room if self._turns is None else None
         while room is not None and not self._has_ended:
             if room.is_tight:
                 self._take_over()
@@ -122,12 +147,24 @@ class Listener:
 
     def _read(self) -> None:
         for sock in self._sockets:
-            self._loop.add_reader(sock, self._accept, sock)
+            self._loop.add_reader(sock, self._accept_in_turn, sock)
 
     def _stop_reading(self, sock: socket.socket) -> None:
         if (timer := self._paused.pop(sock, None)) is not None:
             timer.cancel()
         self._loop.remove_reader(sock)
+
+    def _accept_in_turn(self, sock: socket.socket) -> None:
+        if self._turns is None or self._turns.is_ours(self._starting):
+            self._accept(sock)
+        else:
+            self._loop.remove_reader(sock)
+            self._paused[sock] = self._loop.call_later(_TURN_S, self._accept_all_the_same, sock)
+
+    def _accept_all_the_same(self, sock: socket.socket) -> None:
+        """Whoever's turn it was had time."""
+        self._resume(sock)
+        self._accept(sock)
 
     def _accept(self, sock: socket.socket) -> bool:
         """Takes one connection; the others take their turn behind what is under way. False: the queue is empty."""
@@ -166,7 +203,7 @@ class Listener:
 
     def _resume(self, sock: socket.socket) -> None:
         del self._paused[sock]
-        self._loop.add_reader(sock, self._accept, sock)
+        self._loop.add_reader(sock, self._accept_in_turn, sock)
 
     async def stop(self, limit_s: float) -> None:
         """Accepts all that has been begun, also what only the kernel knows, and nothing that is begun from now on.

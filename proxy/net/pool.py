@@ -11,7 +11,7 @@ import errno
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 from proxy import errors
 from proxy.background import spawn
@@ -46,6 +46,17 @@ class Network:
     source: Callable[[Endpoint], str | None] = lambda endpoint: None
 
 
+class Siblings(Protocol):
+    """Other processes that serve the same listeners: their connections and ours are known to all of them."""
+
+    def opened(self, local: object, remote: object) -> None: ...
+
+    def lost(self, local: object, remote: object) -> None: ...
+
+    def leads_here(self, peer: object, here: Sequence[object]) -> bool:
+        """Whether a connection that came from `peer` to one of `here` was made by another of the processes."""
+
+
 class Pool:
     """Implements `exchange.UpstreamPool`."""
 
@@ -62,6 +73,7 @@ class Pool:
         "outbox",
         "own_ends",
         "response_kinds",
+        "siblings",
     )
 
     def __init__(
@@ -72,7 +84,9 @@ class Pool:
         timeouts: Timeouts,
         metrics: Metrics,
         network: Network,
+        siblings: Siblings | None = None,
     ) -> None:
+        self.siblings = siblings
         self.response_kinds = response_kinds
         self.h2_response_kinds = h2_response_kinds
         self.limits = limits
@@ -296,6 +310,8 @@ class Pool:
     def opened(self, upstream: H1Upstream | H2Upstream, transport: asyncio.Transport) -> None:
         upstream.ends = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         self.own_ends.setdefault(upstream.ends[0], []).append(upstream.ends[1])
+        if self.siblings is not None:
+            self.siblings.opened(*upstream.ends)
         self._all.add(upstream)
         upstream.address.connections += 1
         if isinstance(upstream, H2Upstream) and not upstream.address.is_gone:
@@ -305,6 +321,8 @@ class Pool:
 
     def lost(self, upstream: H1Upstream | H2Upstream) -> None:
         local, remote = upstream.ends
+        if self.siblings is not None:
+            self.siblings.lost(local, remote)
         remotes = self.own_ends[local]
         remotes.remove(remote)
         if not remotes:

@@ -72,14 +72,12 @@ class Exposition:
     def text(self, accept: str) -> tuple[bytes, str]:
         """The exposition in the format that `accept` asks for, and its media type."""
         from prometheus_client import CollectorRegistry, ProcessCollector
-        from prometheus_client.exposition import choose_encoder
 
         if self._registry is None:
             self._registry = CollectorRegistry()
             self._registry.register(self)
             ProcessCollector(registry=self._registry)
-        encode, media_type = choose_encoder(",".join(filterfalse(_BAD_VERSION.search, accept.split(","))))
-        return encode(self._registry), media_type
+        return encoded(self._registry, accept)
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client at each scrape."""
@@ -94,6 +92,14 @@ class Exposition:
     def describe(self) -> Iterable[Metric]:
         """None: the names are checked by a test, not at registration."""
         return ()
+
+
+def encoded(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """What it collects, in the format that `accept` asks for, and the media type."""
+    from prometheus_client.exposition import choose_encoder
+
+    encode, media_type = choose_encoder(",".join(filterfalse(_BAD_VERSION.search, accept.split(","))))
+    return encode(registry), media_type
 
 
 def _program() -> Metric:
