@@ -17,8 +17,8 @@ Why it is made so:
   as long as it hangs, and a second proxy on the same port would not be told that the address is in use.
 - **Whose turn it is** (`board.Turns`): with one queue the worker that waited last is woken first, and takes nearly all
   ("Why does one NGINX worker take all the load?", Cloudflare, 2017); few connections that live long, gRPC's, would all
-  be with one. So who has more connections than the others steps back for a millisecond; what nobody else took by then
-  it takes all the same. Connections are accepted one at a time (25 us more for each than by uvloop's server).
+  be with one. So who has more connections than the others steps back for 5 ms; what nobody else took by then it takes
+  all the same. Connections are accepted one at a time (25 us more for each than by uvloop's server).
 - **Workers are started anew, not forked** from a process that has everything in memory: no lock, no loop, no thread is
   inherited in an unknown state, and a replacement is what the first one was. It takes 0.15 s.
 - **Pages are answered by the supervisor**, which does nothing else: whatever the workers do, it can say what it is.

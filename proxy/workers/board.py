@@ -23,7 +23,7 @@ _PORTS: Final = 65536
 # The kernel gives one local port to several connections only if they lead to different places, and rarely.
 _ENDS: Final = 4
 _ANYWHERE: Final = object()
-# Who has so many connections more than another one steps back: one, or an eighth where there are many.
+# Who has more connections than another one steps back; an eighth more, where there are many, is no more.
 _TOLERANCE: Final = 8
 
 
@@ -61,10 +61,13 @@ class Turns:
         self._worker: Final = worker - 1
         self._own: Final = own
 
+    def note(self, starting: int = 0) -> int:
+        """Tells the others how many we have; so many. `starting`: those that `own` does not know yet."""
+        own = self._board.connections[self._worker] = self._own() + starting
+        return own
+
     def is_ours(self, starting: int) -> bool:
-        """`starting`: connections of ours that `own` does not know yet."""
-        board = self._board
-        board.connections[self._worker] = own = self._own() + starting
+        board, own = self._board, self.note(starting)
         if not own:
             return True
         least = min(
@@ -75,7 +78,7 @@ class Turns:
             ),
             default=own,
         )
-        return own <= least + 1 + least // _TOLERANCE
+        return own <= least + least // _TOLERANCE
 
 
 class Siblings:

@@ -51,6 +51,7 @@ class Member:
         self._channel: Final = Channel(self._take, self._abandoned)
         self._stop: asyncio.Event | None = None
         self._admin: Admin | None = None
+        self._turns: Turns | None = None
         self._pieces: Final[dict[int, Iterator[bytes]]] = {}
         self._is_abandoned: Final = asyncio.Event()
 
@@ -66,7 +67,9 @@ class Member:
         return replace(settings, limits=replace(limits, max_connections=share), controller=controller)
 
     def turns(self, own: Callable[[], int]) -> Turns:
-        return Turns(self._board, self.spec.worker, own)
+        """`own`: how many connections of callers there are."""
+        self._turns = Turns(self._board, self.spec.worker, own)
+        return self._turns
 
     async def attach(self, stop: asyncio.Event) -> None:
         """From now on the supervisor can set `stop`, and its death does."""
@@ -120,6 +123,8 @@ class Member:
 
     def _families(self) -> list[Family]:
         assert self._admin is not None
+        if self._turns is not None:
+            self._turns.note()
         return plain(self._admin.exposition.collect())
 
     def _take(self, word: Word) -> None:
