@@ -1,4 +1,4 @@
-"""`--workers 2 --controller`: each worker is a proxy there. Receipts, counts, state files, a controller that is gone."""
+"""`--workers 2 --controller`: each worker is a proxy there. Receipts, counts, state files, no controller."""
 
 from __future__ import annotations
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 
 import pytest
 
 from proxy import errors
 from proxy.codec.events import RequestHead
 from proxy.codec.fields import request_kinds
-from proxy.net.http_server import Answer, PageConnection
+from proxy.net.http_server import Answer, AnswerBroken, PageConnection
 from tests.support.loop import FakeLoop
 from tests.support.transport import FakeTransport
 
@@ -28,20 +29,37 @@ def page(text: bytes, *, closes: bool = False) -> bytes:
 
 
 class Page:
-    """A connection whose pages say what they were asked: method, target, body. `/pieces` comes in pieces."""
+    """A connection whose pages say what they were asked: method, target, body. `/pieces` comes in pieces, `/later...`
+    when `go` is set, `/broken` breaks off."""
 
     def __init__(self, loop: FakeLoop) -> None:
         self.loop = loop
         self.asked: list[bytes] = []
         self.pieces: list[bytes] = [b"ab", b"cde"]
+        self.go = asyncio.Event()
         self.transport = FakeTransport(PageConnection(self._answer, request_kinds(errors.BAD_REQUEST)))
 
-    def _answer(self, head: RequestHead, body: bytes) -> Answer:
+    def _answer(self, head: RequestHead, body: bytes) -> Answer | Awaitable[Answer]:
         text = b"%b %b %b" % (head.method, head.target, body[:16])
         self.asked.append(text)
         if head.target == b"/pieces":
             return Answer(200, pieces=self._pieces())
+        if head.target.startswith(b"/later"):
+            return self._later(text, in_pieces=head.target == b"/later/pieces")
+        if head.target == b"/broken":
+            return Answer(200, pieces=self._pieces_later(breaks=True))
         return Answer(200, text)
+
+    async def _later(self, text: bytes, *, in_pieces: bool) -> Answer:
+        await self.go.wait()
+        return Answer(200, pieces=self._pieces_later(breaks=False)) if in_pieces else Answer(200, text)
+
+    async def _pieces_later(self, *, breaks: bool) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            await asyncio.sleep(1)
+            yield piece
+        if breaks:
+            raise AnswerBroken
 
     def _pieces(self) -> Iterator[bytes]:
         yield from self.pieces
@@ -254,3 +272,50 @@ def test_pieces_to_http_1_0(server: Page) -> None:
     server.loop.settle()
     assert server.transport.take() == OK + b"Connection: close\r\n\r\nabcde"
     assert server.transport.ending == "close"
+
+
+# --- answers that come later ---------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_comes_later(server: Page) -> None:
+    """What is pipelined behind it waits for it."""
+    assert server.says(get(b"/later") + get(b"/2"), get(b"/3")) == b""
+    server.loop.settle()
+    assert server.asked == [b"GET /later "]
+    server.go.set()
+    server.loop.settle()
+    assert server.transport.take() == page(b"GET /later ") + page(b"GET /2 ") + page(b"GET /3 ")
+    assert server.transport.ending == "open"
+
+
+def test_who_leaves_meanwhile_gets_nothing(server: Page, caplog: pytest.LogCaptureFixture) -> None:
+    server.says(get(b"/later"))
+    server.loop.settle()
+    server.transport.lose()
+    server.go.set()
+    server.loop.settle()
+    assert server.transport.take() == b""
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_the_last_request_may_be_answered_later(server: Page) -> None:
+    server.says(get(b"/later", b"Connection: close\r\n"))
+    server.go.set()
+    server.loop.settle()
+    assert server.transport.take() == page(b"GET /later ", closes=True)
+    assert server.transport.ending == "close"
+
+
+def test_pieces_that_come_later(server: Page) -> None:
+    server.says(get(b"/later/pieces"))
+    server.go.set()
+    server.loop.advance(3)
+    assert server.transport.take() == PIECES_HEAD + b"2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"
+    assert server.transport.ending == "close"
+
+
+def test_pieces_that_break_off_are_not_taken_for_all(server: Page) -> None:
+    server.says(get(b"/broken"))
+    server.loop.advance(3)
+    assert server.transport.take() == PIECES_HEAD + b"2\r\nab\r\n3\r\ncde\r\n"
+    assert server.transport.ending == "abort"
