@@ -1,4 +1,4 @@
-"""The command line: `quick`, `grpc`, `mesh` and `convergence` for tables beside the bars, `cpu` to tune one thing."""
+"""The command line: `quick`, `grpc`, `mesh`, `convergence` and `workers` for tables, `cpu` to tune one thing."""
 
 import argparse
 import signal
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from benchmarks import mesh, quick, tune
+from benchmarks import mesh, quick, tune, workers
 from benchmarks.convergence import plan as convergence
 from benchmarks.generators import GeneratorFailed
 from benchmarks.grpc import plan as grpc
@@ -31,11 +31,12 @@ def main() -> int:
     convergence.add_arguments(
         commands.add_parser("convergence", parents=[shared], help="from a change to the last proxy; the controller")
     )
+    workers.add_arguments(commands.add_parser("workers", parents=[shared], help="two workers beside one, on all cores"))
     tune.add_arguments(commands.add_parser("cpu", parents=[shared], help="CPU per request of one target, or of two"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _end)  # as ^C: the stack below stops all children
-    cores = Cores.split()
-    if cores.shared:
+    cores = Cores.split() if options.command != "workers" else workers.everywhere()
+    if cores.shared and options.command != "workers":
         print("only one core: proxy, load and origins share it, and the figures suffer", file=sys.stderr)
     with ExitStack() as stack:
         stack.enter_context(pinned(cores.load))
@@ -48,6 +49,7 @@ def main() -> int:
                 "grpc": grpc.run,
                 "mesh": mesh.run,
                 "convergence": convergence.run,
+                "workers": workers.run,
                 "cpu": tune.run,
             }
             run = plans[options.command]

@@ -40,6 +40,11 @@ def cpu_ns(pid: int) -> int:
         return (int(fields[11]) + int(fields[12])) * _TICK_NS
 
 
+def family(pid: int) -> list[int]:
+    """A process and its children: a proxy may be several."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
 def runs(pid: int) -> bool:
     """Whether any task runs, or would run if it had a core: a process that is starved uses no CPU but is not idle."""
     states = (_after_name(task / "stat")[0] for task in Path(f"/proc/{pid}/task").iterdir())

@@ -1,5 +1,7 @@
 """One round of one target: load it, watch it and the machine meanwhile, check that every request went where it should.
 
+A target is a process, or one with children.
+
 A round is void unless the expected origin got every answered request, the other origin none, and nothing failed.
 It is marked if the hypervisor took time from our cores, or other programs used the proxy's core.
 """
@@ -90,7 +92,7 @@ class Watch:
     def settle(self) -> bool:
         """Waits until target and origins are idle: no CPU used between two looks, and nothing that waits for a core."""
         children = [self._target.child, self._scene.baseline.child, self._scene.sandbox.child]
-        pids = [child.pid for child in children if child]
+        pids = [pid for child in children if child for pid in procfs.family(child.pid)]
         deadline = time.monotonic() + _SETTLE_LIMIT_S
         before, now = 0, sum(map(procfs.cpu_ns, pids))
         while now - before > _SETTLED_NS or any(map(procfs.runs, pids)):
@@ -101,7 +103,7 @@ class Watch:
         return True
 
     def _cpu(self) -> int:
-        return procfs.cpu_ns(self._target.child.pid) if self._target.child else 0
+        return sum(map(procfs.cpu_ns, procfs.family(self._target.child.pid))) if self._target.child else 0
 
     def notes(self) -> dict[str, float]:
         return {"busy": round(self.busy, 4), **self.disturbance.notes()}
@@ -160,10 +162,11 @@ def idle_round(scene: Scene, start_target: Callable[[], Target]) -> Round:
 
 def memory_values(child: Child) -> dict[str, float]:
     """In MB of a million bytes. PSS only where it may be read."""
-    memory = procfs.memory(child.pid)
-    values = {"rss_mb": memory.rss_kib * 1024 / 1e6}
-    if memory.pss_kib is not None:
-        values["pss_mb"] = memory.pss_kib * 1024 / 1e6
+    memories = [procfs.memory(pid) for pid in procfs.family(child.pid)]
+    values = {"rss_mb": sum(memory.rss_kib for memory in memories) * 1024 / 1e6}
+    shares = [memory.pss_kib for memory in memories if memory.pss_kib is not None]
+    if len(shares) == len(memories):
+        values["pss_mb"] = sum(shares) * 1024 / 1e6
     return values
 
 

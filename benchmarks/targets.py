@@ -27,10 +27,12 @@ class NotInstalled(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """Which code runs as the sidecar or router, so that two checkouts or two interpreters can be compared."""
+    """Which code runs as the sidecar or router, so that two checkouts or two interpreters can be compared; in how many
+    processes."""
 
     python: Path = Path(sys.executable)
     checkout: Path = HERE
+    workers: int = 1
 
     @classmethod
     def of_checkout(cls, checkout: Path) -> "Sidecar":
@@ -98,6 +100,8 @@ def _sidecar(
     table.write_text(routing_table(scene.keys(sandboxes), baseline, scene.sandbox.port, is_router=is_router))
     command = [str(sidecar.python), "-m", "proxy", "--table", str(table), "--admin", f"127.0.0.1:{free_port()}"]
     command += ["--listen", f"127.0.0.1:{port}"]
+    if sidecar.workers > 1:
+        command += ["--workers", str(sidecar.workers)]
     if is_router:
         command += ["--mode", "router"]
     else:

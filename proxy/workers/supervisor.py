@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import socket
 import sys
@@ -19,11 +18,12 @@ from proxy.codec.fields import request_kinds
 from proxy.net.http_server import PageConnection
 from proxy.net.listener import Listener
 from proxy.workers.board import Board
+from proxy.workers.ownmetrics import State, of_processes, of_workers
 from proxy.workers.pages import SupervisorPages
 from proxy.workers.policy import SILENT_S, Deaths
 from proxy.workers.process import Worker
 from proxy.workers.spec import Spec
-from proxy.workers.sums import Family, Sums, plain
+from proxy.workers.sums import Family, Sums
 
 if TYPE_CHECKING:
     from proxy.config import Settings
@@ -264,34 +264,17 @@ class Supervisor:
 
     def _own_families(self) -> list[Family]:
         """What is told of the workers, and of all processes together."""
-        living = {worker.number: worker for worker in self._living()}
-        numbers = range(1, self._count + 1)
         now_s = asyncio.get_running_loop().time()
-        up = {n: 1.0 * (n in living and living[n].is_up and not living[n].pulse.is_silent) for n in numbers}
+        living = {worker.number: worker for worker in self._living()}
+        states = []
+        for number in range(1, self._count + 1):
+            worker = living.get(number)
+            is_up = worker is not None and worker.is_up and not worker.pulse.is_silent
+            silent_s = None if worker is None else now_s - worker.pulse.last_s
+            states.append(State(number, is_up, silent_s, self._board.connections[number - 1]))
         return [
-            _per_worker(
-                "pointsman_worker_up", "1 while the worker serves and answers.", {n: float(up[n]) for n in numbers}
-            ),
-            _per_worker(
-                "pointsman_worker_silent_seconds",
-                "Since the worker was heard of.",
-                {n: now_s - living[n].pulse.last_s for n in living},
-            ),
-            _per_worker(
-                "pointsman_worker_downstream_connections",
-                "Connections that the worker serves.",
-                {n: float(self._board.connections[n - 1]) for n in numbers},
-            ),
-            (
-                "pointsman_worker_deaths",
-                "counter",
-                "Workers that ended unasked and were replaced, by how: a signal or an exit code.",
-                [
-                    ("pointsman_worker_deaths_total", (("worker", str(n)), ("cause", cause)), float(count), None)
-                    for (n, cause), count in self._died.items()
-                ],
-            ),
-            *_processes([os.getpid(), *(worker.process for worker in living.values())]),
+            *of_workers(states, self._died),
+            *of_processes([os.getpid(), *(worker.process for worker in living.values())]),
         ]
 
 
@@ -305,31 +288,3 @@ async def _either(*events: asyncio.Event, within_s: float | None = None) -> None
 
 def _addresses(sockets: Sequence[socket.socket]) -> list[tuple[str, int]]:
     return [(str(name[0]), int(name[1])) for name in (sock.getsockname() for sock in sockets)]
-
-
-def _per_worker(name: str, text: str, values: dict[int, float]) -> Family:
-    return name, "gauge", text, [(name, (("worker", str(n)),), value, None) for n, value in values.items()]
-
-
-def _processes(processes: Sequence[int]) -> list[Family]:
-    """`process_*` of all, this one first: sums, but for the start (ours) and the limit of files (the workers')."""
-    from prometheus_client import ProcessCollector
-
-    of_each = [plain(ProcessCollector(pid=partial(int, process), registry=None).collect()) for process in processes]
-    total: dict[str, Family] = {}
-    for families in of_each:
-        for name, kind, text, samples in families:
-            value = samples[0][2]
-            before = total[name][3][0][2] if name in total else None
-            if before is None or name == "process_max_fds":
-                summed = value
-            else:
-                summed = before if name == "process_start_time_seconds" else before + value
-            total[name] = name, kind, text, [(samples[0][0], (), summed, None)]
-    # Those that are gone: the system keeps what their processor time was.
-    gone = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if "process_cpu_seconds" in total:
-        name, kind, text, samples = total["process_cpu_seconds"]
-        cpu_s = samples[0][2] + gone.ru_utime + gone.ru_stime
-        total[name] = name, kind, text, [(samples[0][0], (), cpu_s, None)]
-    return list(total.values())

@@ -35,6 +35,7 @@ from proxy.routing.text import parse_text
 from proxy.routing.wire import read_document
 from proxy.telemetry.exposition import Exposition, FeedState, TableState
 from proxy.telemetry.metrics import Metrics
+from proxy.workers.ownmetrics import State, of_workers
 from tests.support.cluster import CRDS_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -259,6 +260,8 @@ class TestNames:
         for family in Exposition(metrics, lambda: state, lambda: feed).collect():
             name = family.name + ("_total" if family.type == "counter" else "")
             found[name] = tuple(label for label in family.samples[0].labels if label != "le")
+        for name, kind, _, samples in of_workers([State(1, True, 0.5, 3)], {(1, "SIGKILL"): 1}):
+            found[name + ("_total" if kind == "counter" else "")] = tuple(label for label, _ in samples[0][1])
         return found
 
     def test_flags(self) -> None:
