@@ -46,7 +46,7 @@ MAX_UNDECIDED: Final = 8192
 
 
 def first_bytes(data: bytes) -> int:
-    """The verdict on what has come so far, at least one byte. Cost: under 1 us for requests and for binary protocols."""
+    """The verdict on what has come so far, at least one byte. Cost: under 1 us, save for long lines."""
     first = data[0]
     if first == 0x16:
         if len(data) < 3:

@@ -7,8 +7,6 @@ long. A timer per connection or per request would cost more than the request's r
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Final, Protocol
@@ -16,13 +14,12 @@ from typing import Final, Protocol
 from proxy.codec.fields import FieldKinds
 from proxy.codec.h1.reader import HeadLimits
 from proxy.config import Timeouts
+from proxy.net.original import original_destination
 from proxy.net.pool import TICK_S, Pool
 from proxy.telemetry.metrics import Metrics
 
 _GRACE_S: Final = 0.25
 _HELD_UP_S: Final = 2 * TICK_S
-_SO_ORIGINAL_DST: Final = 80  # linux/netfilter_ipv4.h
-_SOCKADDR_IN: Final = struct.Struct("!2xH4s8x")
 
 
 class Connection(Protocol):
@@ -48,27 +45,21 @@ def _leads_here(remotes: Sequence[object], transport: asyncio.Transport) -> bool
     them unseen, so there the benefit of the doubt goes to stopping a loop.
     """
     here = _here(transport)
-    return any(remote in here or not _is_loopback(remote) for remote in remotes)
+    return any(_host_and_port(remote) in here or not _is_loopback(remote) for remote in remotes)
 
 
 def _here(transport: asyncio.Transport) -> tuple[object, object]:
     """Where a connection has arrived, and where it was going."""
-    return transport.get_extra_info("sockname"), _redirected_from(transport)
+    return _host_and_port(transport.get_extra_info("sockname")), original_destination(transport)
+
+
+def _host_and_port(address: object) -> object:
+    """Without what an IPv6 address has beside them."""
+    return address[:2] if isinstance(address, tuple) else address
 
 
 def _is_loopback(address: object) -> bool:
     return isinstance(address, tuple) and ip_address(address[0].partition("%")[0]).is_loopback
-
-
-def _redirected_from(transport: asyncio.Transport) -> tuple[str, int] | None:
-    """Where an IPv4 connection was going before iptables led it here; None if it was not led."""
-    sock = transport.get_extra_info("socket")
-    try:
-        raw = sock.getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, _SOCKADDR_IN.size)
-    except OSError:
-        return None
-    port, host = _SOCKADDR_IN.unpack(raw)
-    return socket.inet_ntoa(host), port
 
 
 class Connections:

@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import Any, Protocol
 
 PEER = ("192.0.2.1", 40000)
@@ -34,14 +36,24 @@ class StreamProtocol(Protocol):
 class FakeSocket:
     """What `get_extra_info("socket")` gives."""
 
-    def __init__(self) -> None:
+    def __init__(self, original: tuple[str, int] | None = None) -> None:
         self.options: list[tuple[object, ...]] = []
+        self.original = original  # where the peer was going before it was redirected
+        self.family = socket.AF_INET6 if original is not None and ":" in original[0] else socket.AF_INET
 
     def setsockopt(self, *option: object) -> None:
         self.options.append(option)
 
     def getsockopt(self, *option: object) -> bytes:
-        raise OSError("not redirected")
+        if self.original is None:
+            raise OSError("not redirected")
+        host, port = self.original
+        packed = socket.inet_pton(self.family, host)
+        if self.family == socket.AF_INET6:
+            assert option == (socket.IPPROTO_IPV6, 80, 28)
+            return struct.pack("=H", self.family) + struct.pack("!H4s16s4s", port, b"flow", packed, b"zone")
+        assert option == (socket.SOL_IP, 80, 16)
+        return struct.pack("=H", self.family) + struct.pack("!H4s8x", port, packed)
 
     def fileno(self) -> int:
         raise OSError("nothing to read")
@@ -50,8 +62,10 @@ class FakeSocket:
 class FakeTransport(asyncio.Transport):
     """One connection of `protocol`; the test is its peer."""
 
-    def __init__(self, protocol: StreamProtocol, peer: object = PEER, own: object = OWN) -> None:
-        self.socket = FakeSocket()
+    def __init__(
+        self, protocol: StreamProtocol, peer: object = PEER, own: object = OWN, original: tuple[str, int] | None = None
+    ) -> None:
+        self.socket = FakeSocket(original)
         super().__init__({"peername": peer, "sockname": own, "socket": self.socket})
         self._protocol = protocol
         self.writes: list[bytes] = []  # one per call, until taken
