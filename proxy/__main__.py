@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from proxy.routing.names import Endpoint
 if TYPE_CHECKING:
     from proxy.feed.source import Feed
     from proxy.modes import Mode
+    from proxy.places import Places
     from proxy.workers.member import Member
 
 
@@ -101,16 +102,17 @@ def _mode(settings: Settings) -> tuple[Mode, Feed | None]:
 
     Raises: ReloadError.
     """
-    from proxy.modes import RouterMode, SidecarMode
+    from proxy.modes import RouterMode, SidecarMode, TransparentMode
     from proxy.routertables import RouterTables
     from proxy.tables import TableHolder
     from proxy.telemetry.traffic import KeyTraffic, RouterTraffic
 
     sidecar, controller = settings.sidecar, settings.controller
+    mode_of = SidecarMode if sidecar is None or sidecar.detect_timeout_s is None else TransparentMode
     if controller is None:
         assert settings.table_file is not None
         if sidecar is not None:
-            return SidecarMode(sidecar, settings.policy, TableHolder(sidecar.workload, settings.table_file), None), None
+            return mode_of(sidecar, settings.policy, TableHolder(sidecar.workload, settings.table_file), None), None
         return RouterMode(RouterTables(settings.policy, settings.table_file), settings.previews, settings.keys), None
 
     from proxy.feed.source import Feed  # only here: a WebSocket library is 6 MB and 20 ms
@@ -118,7 +120,7 @@ def _mode(settings: Settings) -> tuple[Mode, Feed | None]:
     if sidecar is not None:
         holder, traffic = TableHolder(sidecar.workload, controller.url), KeyTraffic()
         feed = Feed(controller, [port.number for port in sidecar.ports], holder, traffic)
-        return SidecarMode(sidecar, settings.policy, holder, traffic), feed
+        return mode_of(sidecar, settings.policy, holder, traffic), feed
     counts = RouterTraffic()
     router = RouterTables(settings.policy, controller.url, traffic_of=counts.of)
     return RouterMode(router, settings.previews, settings.keys), Feed(controller, (), router, counts)
@@ -212,9 +214,9 @@ async def _run(settings: Settings, member: Member | None) -> int:
     reader = KeyReader(settings.keys)
     identities = Identities(settings.identity_from)
 
-    def port_of(listener: int) -> Port:
+    def port_of(places: Places) -> Port:
         return Port(
-            places=mode.places(listener),
+            places=places,
             identities=identities,
             reader=reader,
             pool=pool,
@@ -226,9 +228,12 @@ async def _run(settings: Settings, member: Member | None) -> int:
             gateway=mode.gateway,
         )
 
+    def keep_what_is_used() -> None:
+        pool.keep_only(mode.baselines, tables.endpoints())
+
     def table_swapped() -> None:
         metrics.table_swapped(tables.sandboxes())
-        pool.keep_only(mode.baselines, tables.endpoints())
+        keep_what_is_used()
         connections.table_swapped(settings.drain.timeout_s)
 
     tables.on_swap(table_swapped)
@@ -250,10 +255,20 @@ async def _run(settings: Settings, member: Member | None) -> int:
             f"--max-connections {settings.limits.max_connections} is lowered to {room.max_connections}:"
             f" no more fit into {files.limit} open files (ulimit -Hn)"
         )
+    captured: Callable[[], object] | None = None
+    if mode.capture is not None and settings.sidecar is not None and settings.sidecar.detect_timeout_s is not None:
+        from proxy.net.arrivals import Arrivals
+        from proxy.net.captured import Captured
+
+        detect_s = settings.sidecar.detect_timeout_s
+        arrivals = Arrivals(
+            mode.capture, port_of, destinations, connections, pool, metrics, detect_s, keep_what_is_used
+        )
+        captured = partial(Captured, arrivals, connections)
     turns = member.turns(lambda: metrics.downstream_connections) if member is not None else None
     listeners: list[Listener] = []
     for index, sockets in enumerate(listening):
-        factory = partial(H1Downstream, port_of(index), connections)
+        factory = captured or partial(H1Downstream, port_of(mode.places(index)), connections)
         listener = Listener(sockets, factory, room=room, turns=turns)
         spawn(listener.run(), "listener")
         listeners.append(listener)

@@ -41,10 +41,14 @@ class PortSettings:
 
 @dataclass(frozen=True, slots=True)
 class SidecarSettings:
-    """What a sidecar stands before; a port for each listener."""
+    """What a sidecar stands before; a port for each listener.
+
+    `detect_timeout_s`: it is transparent, with any number of listeners, and `ports` are those whose baseline is named.
+    """
 
     workload: Workload
     ports: tuple[PortSettings, ...]
+    detect_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +259,16 @@ def _is_router(values: Values) -> bool:
     return values.optional(flags.MODE) == "router"
 
 
+def _is_transparent(values: Values) -> bool:
+    return values.optional(flags.TRANSPARENT) is True
+
+
 def _sidecar(values: Values) -> SidecarSettings:
     baselines = values.present(flags.BASELINE)
     numbers = values.present(flags.WORKLOAD_PORT) or tuple(baseline.port for baseline in baselines)
-    return SidecarSettings(values.present(flags.WORKLOAD)[0], tuple(map(PortSettings, baselines, numbers)))
+    ports = tuple(map(PortSettings, baselines, numbers))
+    detect_timeout_s = values.one(flags.DETECT_TIMEOUT) if _is_transparent(values) else None
+    return SidecarSettings(values.present(flags.WORKLOAD)[0], ports, detect_timeout_s)
 
 
 # --- faults that show only when options are seen together ----------------------------------------------------------
@@ -292,11 +302,16 @@ def _mode_faults(values: Values) -> list[str]:
     """A sidecar has one workload, whose `--listen`, `--baseline` and `--workload-port` repeat together; of a router's
     the table tells."""
     if _is_router(values):
-        return [
+        faults = [
             f"{values.origin(option)}: makes no sense in a router, whose table tells it (services)"
             for option in _SIDECAR_ONLY
             if values.all(option)
         ]
+        if _is_transparent(values):
+            faults.append(
+                f"{values.origin(flags.TRANSPARENT)}: makes no sense in a router, which is called by its address"
+            )
+        return faults
     faults = [
         f"{values.origin(option)}: makes no sense in a sidecar, which asks nobody's identity"
         for option in _ROUTER_ONLY
@@ -305,14 +320,32 @@ def _mode_faults(values: Values) -> list[str]:
     faults += [
         f"{option.flag} (or {option.variable}) is required: {option.text}"
         for option in (flags.BASELINE, flags.WORKLOAD)
-        if not values.all(option)
+        if not values.all(option) and not (option is flags.BASELINE and _is_transparent(values))
     ]
+    if _is_transparent(values):
+        return faults + _named_port_faults(values)
     listens, baselines, ports = map(len, map(values.all, (flags.LISTEN, flags.BASELINE, flags.WORKLOAD_PORT)))
     if listens and baselines and listens != baselines:
         faults.append(f"{values.origin(flags.BASELINE)}: one for each --listen, are {baselines} for {listens}")
     if listens and ports not in (0, listens):
         origin = values.origin(flags.WORKLOAD_PORT)
         faults.append(f"{origin}: one for each --listen or none at all, are {ports} for {listens}")
+    return faults
+
+
+def _named_port_faults(values: Values) -> list[str]:
+    """With `--transparent`: each `--baseline` is for one port, that of its `--workload-port`, or its own."""
+    faults: list[str] = []
+    baselines, numbers = values.all(flags.BASELINE), values.all(flags.WORKLOAD_PORT)
+    origin = values.origin(flags.WORKLOAD_PORT)
+    if len(numbers) not in (0, len(baselines)):
+        faults.append(
+            f"{origin}: with {flags.TRANSPARENT.flag} one for each --baseline or none at all, are {len(numbers)} for"
+            f" {len(baselines)}"
+        )
+    named = numbers or tuple(baseline and baseline.port for baseline in baselines)
+    for number in sorted({number for number in named if number is not None and named.count(number) > 1}):
+        faults.append(f"{origin if numbers else values.origin(flags.BASELINE)}: port {number} is named twice")
     return faults
 
 

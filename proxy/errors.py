@@ -83,6 +83,22 @@ PORT_NOT_MAPPED: Final = Reason(
 UNKNOWN_HOST: Final = Reason(
     "unknown_host", Side.DOWNSTREAM, 421, "destination_not_found", "no service of the router's table has this host", 12
 )
+NOT_CAPTURED: Final = Reason(
+    "not_captured",
+    Side.DOWNSTREAM,
+    421,
+    "destination_not_found",
+    "it came straight to the listener of --transparent: nobody knows which port it is for",
+    12,
+)
+NOT_LOCAL: Final = Reason(
+    "not_local",
+    Side.DOWNSTREAM,
+    421,
+    "destination_ip_prohibited",
+    "it was captured on its way to an address that is not this machine's, or that only this machine may call",
+    12,
+)
 CALLER_NOT_ALLOWED: Final = Reason(
     "caller_not_allowed",
     Side.DOWNSTREAM,

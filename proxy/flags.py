@@ -148,7 +148,7 @@ BASELINE: Final = Option(
     "HOST:PORT",
     target_endpoint,
     "address of the workload itself, one for each --listen, in the same order",
-    default_text="required in a sidecar",
+    default_text="required in a sidecar; with --transparent the address that was called",
     repeatable=True,
 )
 BASELINE_PROTOCOL: Final = Option(
@@ -174,6 +174,27 @@ WORKLOAD: Final = Option(
     Workload.parse,
     "workload that this proxy stands before, e.g. hotrod/Deployment/location",
     default_text="required in a sidecar",
+)
+TRANSPARENT: Final = Option(
+    "transparent",
+    "",
+    switch,
+    "serve connections that iptables led to --listen (manifests/capture): the port that they were on their way to is "
+    "the workload's port, and its baseline is there, unless --baseline names one for this --workload-port; what is not "
+    "HTTP passes as it is",
+    default="off",
+    why="it needs rules of iptables",
+)
+DETECT_TIMEOUT: Final = Option(
+    "detect-timeout",
+    "SECONDS",
+    seconds(0.001, 60),
+    "with --transparent: how long a caller that says nothing is waited for until the application is connected to, "
+    "which may speak first (MySQL, SMTP); requests that come later are still routed if it has not spoken",
+    default="0.1",
+    why="callers that speak first do so with the handshake's last packet, so this is a hundred round trips in a "
+    "cluster; each new connection to a server that speaks first is later by it",
+    unit="s",
 )
 TABLE: Final = Option(
     "table",
@@ -524,6 +545,8 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     BASELINE_PROTOCOL,
     WORKLOAD_PORT,
     WORKLOAD,
+    TRANSPARENT,
+    DETECT_TIMEOUT,
     TABLE,
     CONTROLLER,
     TOKEN_FILE,

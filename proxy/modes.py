@@ -1,4 +1,4 @@
-"""The two modes: a sidecar stands before one workload, a router before all that its table's services list.
+"""The modes: a sidecar stands before one workload, a router before all that its table's services list.
 
 What they have different is put together here; the rest of the program does not know which it is.
 """
@@ -9,10 +9,10 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.gatekeeping import Gatekeeping
-from proxy.places import OnePlace, Place, Places, PreviewPlaces, sidecar_place
+from proxy.places import CapturedPlaces, Nowhere, OnePlace, Place, Places, PreviewPlaces, sidecar_place
 from proxy.reloading import Reloading
 from proxy.routertables import RouterTables
-from proxy.routing.decision import Decider, Decision, Policy
+from proxy.routing.decision import NOT_CAPTURED_DECISION, Decider, Decision, Policy
 from proxy.routing.key import KeySettings
 from proxy.routing.names import Endpoint
 from proxy.tables import Holder, TableHolder
@@ -54,6 +54,10 @@ class Mode(Protocol):
     def reloading(self) -> Reloading | None:
         """Files of this mode's own that are read again."""
 
+    @property
+    def capture(self) -> TransparentMode | None:
+        """With --transparent: what stands behind the ports of captured connections."""
+
     def places(self, listener: int) -> Places:
         """Of the listener with this number."""
 
@@ -73,6 +77,7 @@ class SidecarMode:
     by_host = False
     gateway: Final[Gateway | None] = None
     reloading: Final[Reloading | None] = None
+    capture: Final[TransparentMode | None] = None
 
     def __init__(
         self, settings: SidecarSettings, policy: Policy, tables: TableHolder, traffic: KeyTraffic | None
@@ -109,11 +114,82 @@ class SidecarMode:
         return self._places[numbers.index(port)].place
 
 
+class TransparentMode:
+    """One workload, and whatever ports of it captured connections were for (`net.captured`).
+
+    A port's baseline is the address that was called, unless `--baseline` names one. Views come by a place that leads
+    the others.
+    """
+
+    by_host = False
+    gateway: Final[Gateway | None] = None
+    reloading: Final[Reloading | None] = None
+
+    def __init__(
+        self, settings: SidecarSettings, policy: Policy, tables: TableHolder, traffic: KeyTraffic | None
+    ) -> None:
+        self.tables: Final = tables
+        self._workload: Final = settings.workload
+        self._decider: Final = Decider(settings.workload, policy)
+        self._traffic: Final = traffic
+        self._named: Final = {port.number: port.baseline for port in settings.ports}
+        self._baselines: Final = set(self._named.values())
+        self._leading: Final = self._place(0, Endpoint("-", 0))
+        tables.lead(self._leading)
+
+    @property
+    def capture(self) -> TransparentMode | None:
+        return self
+
+    def _place(self, number: int, baseline: Endpoint) -> Place:
+        return sidecar_place(self._workload, number, baseline, self._decider, self._traffic)
+
+    def captured(self, host: str, port: int) -> tuple[Places, Endpoint]:
+        """Where requests arrive that were on their way to this address, and the application itself."""
+        baseline = self._named.get(port) or Endpoint(host, port)
+        self._baselines.add(baseline)
+        return CapturedPlaces(self._place(port, baseline), self._leading), baseline
+
+    def forget(self, applications: Collection[Endpoint]) -> None:
+        """Nobody uses these now."""
+        self._baselines.difference_update(applications)
+        self._baselines.update(self._named.values())
+
+    @property
+    def own_baselines(self) -> Collection[Endpoint]:
+        return self._baselines
+
+    @property
+    def baselines(self) -> Collection[Endpoint]:
+        return self._baselines
+
+    def previews(self) -> PreviewPlaces | None:
+        return None
+
+    def places(self, listener: int) -> Places:
+        return Nowhere(NOT_CAPTURED_DECISION)
+
+    def title(self, listener: int) -> str:
+        return f"captured connections to {self._workload}"
+
+    def arrival(self, host: bytes, port: str | None) -> Place | Decision:
+        if port is None:
+            if len(self._named) != 1:
+                raise BadQuestion("port: which one of the workload? The captured connection tells it; say ?port=8080")
+            port = str(next(iter(self._named)))
+        if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= 65535):
+            raise BadQuestion(f"port: must be in 1-65535: {port[:20]!r}")
+        place = self._place(int(port), self._named.get(int(port)) or Endpoint("-", int(port)))
+        place.view = self._leading.view
+        return place
+
+
 class RouterMode:
     """Many workloads; all listeners are alike."""
 
     by_host = True
     own_baselines: Final = frozenset[Endpoint]()
+    capture: Final[TransparentMode | None] = None
 
     def __init__(self, tables: RouterTables, previews: PreviewSettings, keys: KeySettings) -> None:
         """Raises: ReloadError."""

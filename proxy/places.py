@@ -124,6 +124,40 @@ class OnePlace(Places):
         return self.place
 
 
+class CapturedPlaces(Places):
+    """One port of a sidecar's workload that captured connections were for.
+
+    There may be any number of these, for a while: so nobody keeps a list of them to give each another view, and
+    `leading`, a place that gets every view, is asked at each request.
+    """
+
+    __slots__ = ("leading", "place")
+
+    def __init__(self, place: Place, leading: Place) -> None:
+        self.place: Final = place
+        self.leading: Final = leading
+
+    def find(self, host: bytes) -> Place | None:
+        place = self.place
+        place.view = self.leading.view
+        return place
+
+
+class Nowhere(Places):
+    """A connection that was for nothing of ours: its requests are refused, whatever the host."""
+
+    __slots__ = ("_decision",)
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision: Final = decision
+
+    def find(self, host: bytes) -> Place | None:
+        return None
+
+    def why_none(self) -> Decision:
+        return self._decision
+
+
 class RouterPlaces(Places):
     """A router's, by host. Shared by its listeners."""
 

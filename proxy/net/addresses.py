@@ -40,8 +40,8 @@ def is_address(host: str) -> bool:
 class DestinationPolicy:
     """Refuses the proxy's own listeners, link-local and metadata addresses, and whatever `allowed` does not list.
 
-    `baselines` are the operator's own choice; one that leads back here is noticed when it arrives (508). `loopback`:
-    whether destinations may be there where `allowed` is empty (a table from a file, SPEC 4).
+    `baselines` are the operator's own choice, kept and not copied; one that leads back here is noticed when it arrives
+    (508). `loopback`: whether destinations may be there where `allowed` is empty (a table from a file, SPEC 4).
     """
 
     __slots__ = ("_allowed", "_baselines", "_cache", "_loopback", "_own")
@@ -49,7 +49,7 @@ class DestinationPolicy:
     def __init__(
         self, baselines: Collection[Endpoint] = (), allowed: Sequence[Network] = (), *, loopback: bool = True
     ) -> None:
-        self._baselines: Final = frozenset(baselines)
+        self._baselines: Final = baselines
         self._allowed: Final = tuple(allowed)
         self._loopback: Final = loopback
         self._own: set[tuple[IPv4Address | IPv6Address, int]] = set()
@@ -62,6 +62,8 @@ class DestinationPolicy:
 
     def is_refused(self, host: str, endpoint: Endpoint) -> bool:
         """Whether this address (a literal) of an endpoint must not be connected to."""
+        if endpoint in self._baselines:
+            return _address(host).is_unspecified
         refused = self._cache.get((host, endpoint))
         if refused is None:
             if len(self._cache) > 4096:
@@ -70,21 +72,45 @@ class DestinationPolicy:
         return refused
 
     def _check(self, host: str, endpoint: Endpoint) -> bool:
-        address = ip_address(host.partition("%")[0])
-        if isinstance(address, IPv6Address):
-            address = _embedded(address) or address
+        address = _address(host)
         if address.is_unspecified:
             return True  # it is this machine, whichever way it is written
-        if endpoint in self._baselines:
-            return False
-        for own, port in self._own:
-            if port == endpoint.port and (own == address or (own.is_unspecified and _is_local(address))):
-                return True
+        if self._is_own(address, endpoint.port):
+            return True
         if address.is_link_local or address.is_multicast or address in _METADATA:
             return True
         if self._allowed:
             return not any(address.version == network.version and address in network for network in self._allowed)
         return address.is_loopback and not self._loopback
+
+    def _is_own(self, address: IPv4Address | IPv6Address, port: int) -> bool:
+        for own, own_port in self._own:
+            if own_port == port and (own == address or (own.is_unspecified and _is_local(address))):
+                return True
+        return False
+
+    def is_own(self, host: str, port: int) -> bool:
+        """Whether this process listens there itself."""
+        return self._is_own(_address(host), port)
+
+
+def may_arrive(host: str, here: str) -> bool:
+    """Whether a captured connection may go on to `host`, which it was on its way to; `here`: where it was led.
+
+    It must be an address of this machine: whatever else is led through here (a machine that forwards) is none of ours.
+    Loopback is this machine's own alone: packets for 127.0.0.1 that a neighbour sends are led to the listener before
+    the kernel gets to drop them. REDIRECT leads those that came by loopback to a loopback address, and only those.
+    Link-local addresses mean nothing without their interface.
+    """
+    address = _address(host)
+    if address.is_loopback:
+        return _address(here).is_loopback
+    return not address.is_unspecified and not address.is_link_local and _is_local(address)
+
+
+def _address(host: str) -> IPv4Address | IPv6Address:
+    address = ip_address(host.partition("%")[0])
+    return (_embedded(address) or address) if isinstance(address, IPv6Address) else address
 
 
 def _is_local(address: IPv4Address | IPv6Address) -> bool:

@@ -16,6 +16,7 @@ from proxy.codec.h1.reader import HeadLimits
 from proxy.config import Timeouts
 from proxy.net.original import original_destination
 from proxy.net.pool import TICK_S, Pool
+from proxy.sides import Port
 from proxy.telemetry.metrics import Metrics
 
 _GRACE_S: Final = 0.25
@@ -23,7 +24,11 @@ _HELD_UP_S: Final = 2 * TICK_S
 
 
 class Connection(Protocol):
-    """A downstream connection, of any HTTP version."""
+    """A downstream connection, of any HTTP version, or one that may be none."""
+
+    @property
+    def port(self) -> Port:
+        """What it is for."""
 
     def check_time(self, now_s: float) -> None: ...
 
@@ -110,6 +115,15 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    @property
+    def has_room(self) -> bool:
+        """For one more."""
+        return len(self._all) < self._max_connections
+
+    def ports(self) -> set[int]:
+        """What they all are for: the ids of their ports. Cost: 0.1 us for each."""
+        return {id(connection.port) for connection in self._all}
 
     def add(self, connection: Connection) -> bool:
         """Whether there is room for it; if not, it must end."""

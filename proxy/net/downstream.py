@@ -95,6 +95,16 @@ class H1Downstream:
         if not self._connections.add(self):
             self._refuse(ProtocolError(errors.CONNECTION_LIMIT, "too many connections"))
 
+    def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        """A connection that is known already, with what has come of it."""
+        self._transport = transport
+        if data:
+            self.data_received(data)
+
+    @property
+    def port(self) -> Port:
+        return self._port
+
     def data_received(self, data: bytes) -> None:
         if self._is_lingering:
             return

@@ -71,6 +71,10 @@ class H2Downstream(H2Transport):
             (frames.SETTINGS_ENABLE_CONNECT_PROTOCOL, 1),
         )
 
+    @property
+    def port(self) -> Port:
+        return self._port
+
     # --- from the transport ---
 
     def data_received(self, data: bytes) -> None:

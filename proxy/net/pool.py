@@ -11,7 +11,7 @@ import errno
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy import errors
 from proxy.background import spawn
@@ -27,6 +27,9 @@ from proxy.net.targets import Address, Target, in_order, pick
 from proxy.net.upstream import H1Upstream
 from proxy.routing.names import Endpoint
 from proxy.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from proxy.net.passing import PassedUpstream
 
 # More idle connections than this to one address are of no use to one core.
 _MAX_IDLE: Final = 512
@@ -94,7 +97,7 @@ class Pool:
         self._metrics = metrics
         self._network = network
         self._targets: dict[Endpoint, Target] = {}
-        self._all: set[H1Upstream | H2Upstream] = set()
+        self._all: set[H1Upstream | H2Upstream | PassedUpstream] = set()
         self._kept: tuple[Collection[Endpoint], ...] | None = None  # None: everything
         self.own_ends: dict[object, list[object]] = {}  # of each local address, the remote ones
         loop = asyncio.get_running_loop()
@@ -189,6 +192,17 @@ class Pool:
             exchange.attempt_failed(result, address.endpoint)
         return None
 
+    async def open_plain(self, endpoint: Endpoint, make: Callable[[Address], PassedUpstream]) -> Reason | None:
+        """A connection that the pool knows and hands to nobody else; or why there is none."""
+        await self._look_up_new((endpoint,))
+        failure = errors.SANDBOX_UNREACHABLE
+        for address in in_order(self._addresses((endpoint,)), self.now_s):
+            result = await self._open(make(address), self._timeouts.connect_timeout_s)
+            if result is None:
+                return None
+            failure = result
+        return failure
+
     async def _share(self, address: Address, limit_s: float) -> H2Upstream | Reason:
         """A connection with room for a stream. All who wait for one wait for the same."""
         while True:
@@ -210,13 +224,13 @@ class Pool:
         connection = H2Upstream(self, address)
         return await self._open(connection, limit_s) or connection
 
-    async def _open(self, upstream: H1Upstream | H2Upstream, limit_s: float) -> Reason | None:
+    async def _open(self, upstream: H1Upstream | H2Upstream | PassedUpstream, limit_s: float) -> Reason | None:
         """Connects; or why it could not be done."""
         address, network = upstream.address, self._network
         endpoint = address.endpoint
         if network.is_refused(address.host, endpoint):
             return errors.DESTINATION_REFUSED
-        source = network.source(endpoint)
+        source = self.source(endpoint, address.host)
         loop = asyncio.get_running_loop()
         stands = False
         address.connections += 1
@@ -246,6 +260,11 @@ class Pool:
             return errors.SANDBOX_TIMEOUT if isinstance(error, TimeoutError) else errors.SANDBOX_UNREACHABLE
         finally:
             address.connections -= 1  # `opened` has counted it
+
+    def source(self, endpoint: Endpoint, host: str) -> str | None:
+        """The local address of a connection to an endpoint at `host` (a literal); one of IPv4 is none for IPv6."""
+        source = self._network.source(endpoint)
+        return source if source is not None and (":" in source) == (":" in host) else None
 
     # --- targets ---
 
@@ -307,32 +326,41 @@ class Pool:
 
     # --- keeping track ---
 
-    def opened(self, upstream: H1Upstream | H2Upstream, transport: asyncio.Transport) -> None:
-        upstream.ends = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
-        self.own_ends.setdefault(upstream.ends[0], []).append(upstream.ends[1])
-        if self.siblings is not None:
-            self.siblings.opened(*upstream.ends)
+    def opened(self, upstream: H1Upstream | H2Upstream | PassedUpstream, transport: asyncio.Transport) -> None:
+        upstream.ends = self.add_own(transport)
         self._all.add(upstream)
         upstream.address.connections += 1
         if isinstance(upstream, H2Upstream) and not upstream.address.is_gone:
             upstream.address.shared.append(upstream)
+
+    def add_own(self, transport: asyncio.Transport) -> tuple[object, object]:
+        """Notes a connection that is ours, and counts it; its ends."""
+        ends = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        self.own_ends.setdefault(ends[0], []).append(ends[1])
+        if self.siblings is not None:
+            self.siblings.opened(*ends)
         self._metrics.upstream_connections += 1
         self._metrics.upstream_connections_total += 1
+        return ends
 
-    def lost(self, upstream: H1Upstream | H2Upstream) -> None:
-        local, remote = upstream.ends
+    def remove_own(self, ends: tuple[object, object]) -> None:
+        """It is no more."""
+        local, remote = ends
         if self.siblings is not None:
             self.siblings.lost(local, remote)
         remotes = self.own_ends[local]
         remotes.remove(remote)
         if not remotes:
             del self.own_ends[local]
+        self._metrics.upstream_connections -= 1
+
+    def lost(self, upstream: H1Upstream | H2Upstream | PassedUpstream) -> None:
+        self.remove_own(upstream.ends)
         self._all.discard(upstream)
         upstream.address.connections -= 1
-        self._metrics.upstream_connections -= 1
         if isinstance(upstream, H2Upstream):
             self.forget_shared(upstream)
-        else:
+        elif isinstance(upstream, H1Upstream):
             self.forget(upstream)
 
     def forget(self, upstream: H1Upstream) -> None:

@@ -25,7 +25,9 @@ from proxy.errors import (
     INVALID_KEY,
     LOOP,
     NO_KEY,
+    NOT_CAPTURED,
     NOT_FORKED,
+    NOT_LOCAL,
     NOT_SYNCED,
     STRICT_STATUS,
     UNKNOWN_HOST,
@@ -213,6 +215,8 @@ def _refusal(reason: Reason, status: int) -> Decision:
 _LOOP: Final = _refusal(LOOP, LOOP.status)
 NOT_SYNCED_DECISION: Final = _refusal(NOT_SYNCED, NOT_SYNCED.status)
 UNKNOWN_HOST_DECISION: Final = _refusal(UNKNOWN_HOST, UNKNOWN_HOST.status)
+NOT_CAPTURED_DECISION: Final = _refusal(NOT_CAPTURED, NOT_CAPTURED.status)
+NOT_LOCAL_DECISION: Final = _refusal(NOT_LOCAL, NOT_LOCAL.status)
 CALLER_DECISION: Final = _refusal(CALLER_NOT_ALLOWED, CALLER_NOT_ALLOWED.status)
 _NO_KEY: Final = _to_baseline(NO_KEY)
 _INVALID_KEY: Final = _to_baseline(INVALID_KEY)

@@ -180,7 +180,22 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
         failures.add_metric([kind, sandbox, name], count)
     yield failures
 
+    passed = CounterMetricFamily(
+        "pointsman_passed_connections_opened",
+        "Captured connections that passed as they were. tls: encrypted, cannot be routed; other: no HTTP;"
+        " server_first: the application spoke first; silent: they ended before anybody spoke.",
+        labels=["port", "protocol"],
+    )
+    for (port, how), count in metrics.passed_total.items():
+        passed.add_metric([port, how], count)
+    yield passed
+
     for counter, text, value in (
+        (
+            "pointsman_late_http_connections",
+            "Captured connections that spoke HTTP only after --detect-timeout; routed all the same.",
+            "late_http_connections",
+        ),
         (
             "pointsman_upstream_retries",
             "Requests sent again because a pooled connection was stale.",
@@ -208,6 +223,11 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
         "pointsman_downstream_connections_limit",
         "More connections than so many are refused.",
         value=metrics.max_downstream_connections,
+    )
+    yield GaugeMetricFamily(
+        "pointsman_passed_connections",
+        "Captured connections that pass as they are now.",
+        value=metrics.passed_connections,
     )
     yield GaugeMetricFamily("pointsman_tunnels", "Connections that are tunnels now (WebSocket).", value=metrics.tunnels)
     yield GaugeMetricFamily(

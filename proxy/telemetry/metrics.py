@@ -34,6 +34,7 @@ OTHER: Final = "other"
 MAX_SANDBOXES: Final = 500
 # So many requests of one bucket are looked at for a trace after a scrape; most of a service's are traced, or few.
 _LOOKED_AT: Final = 16
+MAX_PORTS: Final = 50
 
 
 class Histogram:
@@ -87,6 +88,7 @@ class Metrics:
     __slots__ = (
         "_histograms",
         "_max_sandboxes",
+        "_passed_ports",
         "_sandboxes",
         "_series",
         "accepts_delayed",
@@ -94,9 +96,12 @@ class Metrics:
         "downstream_connections",
         "downstream_connections_total",
         "forward",
+        "late_http_connections",
         "lines_not_joined",
         "loop_lag",
         "max_downstream_connections",
+        "passed_connections",
+        "passed_total",
         "refused",
         "tunnels",
         "upstream_connections",
@@ -122,6 +127,10 @@ class Metrics:
         self.downstream_connections = 0
         self.downstream_connections_total = 0
         self.tunnels = 0
+        self.passed_connections = 0
+        self.passed_total: dict[tuple[str, str], int] = {}  # by port and what they spoke
+        self._passed_ports: set[int] = set()
+        self.late_http_connections = 0
         self.upstream_connections = 0
         self.upstream_connections_total = 0
 
@@ -186,6 +195,18 @@ class Metrics:
     def upstream_failed(self, decision: Decision, reason: Reason) -> None:
         """An attempt failed; the request may still succeed elsewhere."""
         key = (decision.kind, self._label(decision.sandbox), reason.name)
+        self.upstream_failures[key] = self.upstream_failures.get(key, 0) + 1
+
+    def passed(self, port: int, how: str) -> None:
+        """A captured connection passes as it is. Only so many ports get a series: callers choose them."""
+        if len(self._passed_ports) < MAX_PORTS:
+            self._passed_ports.add(port)
+        key = (str(port) if port in self._passed_ports else OTHER, how)
+        self.passed_total[key] = self.passed_total.get(key, 0) + 1
+
+    def passing_failed(self, reason: Reason) -> None:
+        """The application can't be connected to."""
+        key = ("baseline", "", reason.name)
         self.upstream_failures[key] = self.upstream_failures.get(key, 0) + 1
 
     def table_swapped(self, sandboxes: AbstractSet[str]) -> None:
