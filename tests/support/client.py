@@ -42,8 +42,8 @@ def get(path: str = "/", *lines: str, method: str = "GET", host: str = "location
 class Client:
     """One connection."""
 
-    def __init__(self, port: int, timeout_s: float = 10.0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    def __init__(self, port: int, timeout_s: float = 10.0, host: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection((host, port), timeout=timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
         self.closed = False
@@ -116,17 +116,17 @@ class Client:
 
 
 @contextlib.contextmanager
-def connected(port: int) -> Iterator[Client]:
-    client = Client(port)
+def connected(port: int, host: str = "127.0.0.1") -> Iterator[Client]:
+    client = Client(port, host=host)
     try:
         yield client
     finally:
         client.close()
 
 
-def ask(port: int, *pieces: bytes, method: str = "GET") -> Response:
+def ask(port: int, *pieces: bytes, method: str = "GET", host: str = "127.0.0.1") -> Response:
     """One request on a connection of its own."""
-    with connected(port) as client:
+    with connected(port, host) as client:
         return client.ask(*pieces, method=method)
 
 

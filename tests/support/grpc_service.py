@@ -65,7 +65,7 @@ METHODS: Mapping[str, Method] = {"Echo": echo, "Count": count, "Join": join, "Wa
 
 
 class GrpcServer(grpc.GenericRpcHandler):
-    """Listens on loopback until it is stopped. The methods above begin with `x-origin`, own ones of a test do not."""
+    """Listens (on loopback) until it is stopped. The methods above begin with `x-origin`, own ones of a test do not."""
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class GrpcServer(grpc.GenericRpcHandler):
         threads: int = 64,
         handlers: Mapping[str, grpc.RpcMethodHandler] | None = None,
         compression: grpc.Compression | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.name = name
         self.calls: list[Call] = []
@@ -87,7 +88,7 @@ class GrpcServer(grpc.GenericRpcHandler):
             options=(("grpc.so_reuseport", 0), *COMMON, *options),
             compression=compression,
         )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        self.port = self._server.add_insecure_port(f"{host}:{port}")
         self._server.start()
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:

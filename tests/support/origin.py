@@ -39,9 +39,11 @@ class Server:
 
     def __init__(self, serve: Callable[[socket.socket], None], address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._serve = serve
-        self._listener = socket.create_server(address, backlog=1024)
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._listener = socket.create_server(address, family=family, backlog=1024, dualstack_ipv6=address[0] == "::")
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
+        self.callers: list[str] = []  # the address of each
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -49,9 +51,10 @@ class Server:
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, peer = self._listener.accept()
             except OSError:
                 return
+            self.callers.append(peer[0])
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self.connections += 1
