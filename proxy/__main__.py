@@ -147,6 +147,7 @@ async def _run(settings: Settings, member: Member | None) -> int:
     from proxy.tablefile import TableFile
     from proxy.telemetry.exposition import Exposition
     from proxy.telemetry.metrics import Metrics
+    from proxy.watching import WatchError, Watching
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -181,6 +182,12 @@ async def _run(settings: Settings, member: Member | None) -> int:
             return _refuse(faults)
 
     metrics = Metrics()
+    try:
+        watching = Watching(settings, metrics)
+    except WatchError as error:
+        return _refuse([str(error)])
+    if watching.has_file:
+        loop.add_signal_handler(signal.SIGHUP, watching.reopen)
     destinations = DestinationPolicy(mode.own_baselines, settings.destination_allow, loopback=feed is None)
     network = Network(
         Resolver(settings.dns_servers).look_up,
@@ -226,6 +233,7 @@ async def _run(settings: Settings, member: Member | None) -> int:
             appends_forwarded=settings.appends_forwarded,
             baseline_version=settings.baseline_version,
             gateway=mode.gateway,
+            watch=watching.watch,
         )
 
     def keep_what_is_used() -> None:
@@ -309,6 +317,7 @@ async def _run(settings: Settings, member: Member | None) -> int:
     else:
         await member.leave()
     pool.close()
+    watching.close()
     if not is_clean:
         sys.stderr.write("pointsman proxy: the drain's time limit passed, connections were cut\n")
     return 0

@@ -61,9 +61,14 @@ MODULES: Final = (
     "proxy.routing.tracestate",
     "proxy.routing.view",
     "proxy.sides",
+    "proxy.telemetry.access_log",
     "proxy.telemetry.exemplars",
+    "proxy.telemetry.lines",
     "proxy.telemetry.metrics",
+    "proxy.telemetry.record",
     "proxy.telemetry.traffic",
+    "proxy.telemetry.watch",
+    "proxy.watched",
 )
 
 

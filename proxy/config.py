@@ -110,12 +110,31 @@ class PreviewSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessLogSettings:
+    """Where lines go (None: stdout), and the share of requests without errors that get one."""
+
+    file: str | None
+    sample: float
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """What is told of requests, and to whom. `span_exporters`: by the names that their packages give them; None: no
+    spans."""
+
+    access_log: AccessLogSettings | None
+    span_exporters: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Origins:
     """The flag or the variable that each came from, for faults that show only when it is used."""
 
     listen: str
     table_file: str
     admin: str
+    access_log_file: str
+    traces: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +154,7 @@ class Settings:
     baseline_version: int
     dns_servers: tuple[str, ...]
     decision_header: bool
+    watch: WatchSettings
     previews: PreviewSettings
     drain: DrainSettings
     timeouts: Timeouts
@@ -153,6 +173,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     faults += _source_faults(values)
     faults += _preview_faults(values)
     faults += _address_faults(values)
+    faults += _watch_faults(values, environ)
     faults += name_faults(values)
     if faults:
         raise ConfigError(faults)
@@ -172,6 +193,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         baseline_version=VERSIONS[values.one(flags.BASELINE_PROTOCOL)],
         dns_servers=values.present(flags.DNS_SERVER),
         decision_header=values.one(flags.DECISION_HEADER),
+        watch=WatchSettings(_access_log(values), _span_exporters(values, environ)),
         previews=PreviewSettings(
             is_auth_required=values.one(flags.PREVIEW_AUTH) == "required",
             auth_header=values.optional(flags.PREVIEW_AUTH_HEADER),
@@ -198,8 +220,17 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
             max_streams=values.one(flags.MAX_STREAMS),
         ),
         workers=values.one(flags.WORKERS),
-        origins=Origins(*map(values.origin, (flags.LISTEN, flags.TABLE, flags.ADMIN))),
+        origins=Origins(*map(values.origin, _WITH_ORIGINS)),
     )
+
+
+_WITH_ORIGINS: Final[tuple[Option[object], ...]] = (
+    flags.LISTEN,
+    flags.TABLE,
+    flags.ADMIN,
+    flags.ACCESS_LOG_FILE,
+    flags.TRACES,
+)
 
 
 def key_settings(values: Values) -> KeySettings:
@@ -255,6 +286,33 @@ def _proxy_id(environ: Mapping[str, str], listen: Endpoint) -> str:
     return (pod or f"{socket.gethostname()}/{place}")[:253]
 
 
+def _access_log(values: Values) -> AccessLogSettings | None:
+    if values.one(flags.ACCESS_LOG) == "off":
+        return None
+    return AccessLogSettings(values.optional(flags.ACCESS_LOG_FILE), values.one(flags.ACCESS_LOG_SAMPLE))
+
+
+# The SDK reads its variables itself, but leaves these to whoever starts it.
+# Spec: OpenTelemetry's environment variables: "Exporter Selection", OTEL_EXPORTER_OTLP_PROTOCOL.
+_EXPORTERS: Final = "OTEL_TRACES_EXPORTER"
+_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_OTLP: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+
+
+def _otlp_protocol(environ: Mapping[str, str]) -> tuple[str, str]:
+    """The variable that says it, and what it says."""
+    said = [(name, environ[name].strip()) for name in _PROTOCOLS if environ.get(name, "").strip()]
+    return said[0] if said else ("", "http/protobuf")
+
+
+def _span_exporters(values: Values, environ: Mapping[str, str]) -> tuple[str, ...] | None:
+    if values.one(flags.TRACES) == "off":
+        return None
+    names = [name.strip() for name in (environ.get(_EXPORTERS, "").strip() or "otlp").split(",")]
+    _, protocol = _otlp_protocol(environ)
+    return tuple(_OTLP[protocol] if name == "otlp" else name for name in names if name not in ("none", "")) or None
+
+
 def _is_router(values: Values) -> bool:
     return values.optional(flags.MODE) == "router"
 
@@ -290,6 +348,17 @@ def _source_faults(values: Values) -> list[str]:
             faults.append(f"{values.origin(option)}: needs {flags.CONTROLLER.flag}")
     if values.all(flags.CONTROLLER_CA) and any(url.startswith("http:") for url in values.present(flags.CONTROLLER)):
         faults.append(f"{values.origin(flags.CONTROLLER_CA)}: needs a {flags.CONTROLLER.flag} with https")
+    return faults
+
+
+def _watch_faults(values: Values, environ: Mapping[str, str]) -> list[str]:
+    """A file needs a log, and spans a protocol that there is."""
+    faults: list[str] = []
+    if values.all(flags.ACCESS_LOG_FILE) and values.optional(flags.ACCESS_LOG) == "off":
+        faults.append(f"{values.origin(flags.ACCESS_LOG_FILE)}: needs {flags.ACCESS_LOG.flag} json")
+    variable, protocol = _otlp_protocol(environ)
+    if values.optional(flags.TRACES) == "otel" and protocol not in _OTLP:
+        faults.append(f"{variable}: must be {' or '.join(_OTLP)}, is {protocol!r}")
     return faults
 
 

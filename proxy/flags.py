@@ -9,7 +9,7 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from proxy.options import Option, choice, plain, seconds, switch, whole
+from proxy.options import Option, choice, plain, seconds, share, switch, whole
 from proxy.routing.key import STRICT_NAME
 from proxy.routing.names import Endpoint, Workload, is_host, is_token
 
@@ -347,6 +347,40 @@ DECISION_HEADER: Final = Option(
     why="responses stay as the workload made them",
 )
 
+# --- what is told of requests --------------------------------------------------------------------------------------
+ACCESS_LOG: Final = Option(
+    "access-log",
+    "off|json",
+    choice("off", "json"),
+    "json writes a line for each request that is over",
+    default="off",
+    why="a line costs about a tenth of a request, and metrics count all of them",
+)
+ACCESS_LOG_FILE: Final = Option(
+    "access-log-file",
+    "FILE",
+    plain,
+    "where these lines go; appended to, and opened anew when it is moved away, or at SIGHUP",
+    default_text="stdout",
+)
+ACCESS_LOG_SAMPLE: Final = Option(
+    "access-log-sample",
+    "SHARE",
+    share,
+    "share of the requests that get a line, 0 to 1; those that failed or were refused always do",
+    default="1",
+    why="whoever asks for a log expects all of it",
+)
+TRACES: Final = Option(
+    "traces",
+    "off|otel",
+    choice("off", "otel"),
+    "otel makes a span of each request that the traceparent's flag, or the sampler, lets through, by the OpenTelemetry "
+    "SDK (pip install 'pointsman[traces]'), as OTEL_EXPORTER_OTLP_ENDPOINT and its other variables configure it",
+    default="off",
+    why="a span costs more than the request, and somebody must collect it",
+)
+
 # --- previews (a router's) -----------------------------------------------------------------------------------------
 PREVIEW_AUTH: Final = Option(
     "preview-auth",
@@ -565,6 +599,10 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     GONE_KEY,
     ON_SANDBOX_FAILURE,
     DECISION_HEADER,
+    ACCESS_LOG,
+    ACCESS_LOG_FILE,
+    ACCESS_LOG_SAMPLE,
+    TRACES,
     PREVIEW_AUTH,
     PREVIEW_AUTH_HEADER,
     PREVIEW_AUTH_FROM,

@@ -182,6 +182,13 @@ def seconds(low: float, high: float = 86400.0 * 7) -> Callable[[str], float]:
     return read
 
 
+def share(text: str) -> float:
+    """A part of all, 0 to 1, whole or decimal."""
+    if not (text.isascii() and text.replace(".", "", 1).isdecimal() and 0 <= float(text) <= 1):
+        raise ValueError(f"must be a number from 0 to 1, is {text[:32]!r}")
+    return float(text)
+
+
 def choice(*words: str) -> Callable[[str], str]:
     """A reader of one of a few words."""
 

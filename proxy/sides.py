@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.codec.events import End, RequestHead, ResponseHead
+from proxy.errors import Reason
 from proxy.identity import Identities
 from proxy.places import Places
 from proxy.routing.decision import AS_IT_CAME
 from proxy.routing.key import KeyReader
 from proxy.routing.names import Endpoint
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.watch import Watch
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
@@ -107,3 +109,10 @@ class Port:
     appends_forwarded: bool = False
     baseline_version: int = AS_IT_CAME
     gateway: Gateway | None = None  # a router's, for hosts of previews
+    watch: Watch | None = None
+
+    def refuse(self, reason: Reason, peer: bytes) -> None:
+        """What was no request, so that no exchange tells of it."""
+        self.metrics.refuse(reason)
+        if self.watch is not None:
+            self.watch.refused(reason, peer)

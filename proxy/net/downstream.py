@@ -26,6 +26,7 @@ from proxy.net.connections import Connections
 from proxy.net.h2_downstream import H2Downstream
 from proxy.routing.decision import decision_text
 from proxy.sides import NO_CODE, Port
+from proxy.watched import new_exchange
 
 _LINGER_S: Final = 2.0
 # Bytes of pipelined requests that may wait in memory while a response is under way.
@@ -55,6 +56,7 @@ class H1Downstream:
         "_is_waiting_line",
         "_keep_alive",
         "_pauses",
+        "_peer",
         "_port",
         "_reader",
         "_transport",
@@ -73,6 +75,7 @@ class H1Downstream:
         self._held = b""  # a response head that waits for its first piece of body
         self._head_sent = False
         self._pauses = 0  # how many parties want no request bytes now
+        self._peer = b""  # not asked for yet
         self._is_waiting_line = False  # reading stopped because enough pipelined bytes wait
         self._is_full = False  # the peer does not read what we write
         self._is_pulling = False
@@ -164,7 +167,7 @@ class H1Downstream:
             # Only now is it certain that the other end, if it is ours, is known as ours.
             self._is_new = False
             self.is_looped = self._connections.is_own(self._transport)
-        self._exchange = exchange = Exchange(self._port, self, head)
+        self._exchange = exchange = new_exchange(self._port, self, head)
         exchange.start()
 
     def _after_pull(self) -> None:
@@ -218,8 +221,10 @@ class H1Downstream:
     @property
     def peer(self) -> bytes:
         """The caller's address, without its port."""
-        name = self._transport.get_extra_info("peername")
-        return str(name[0]).encode() if name else b"unknown"
+        if not self._peer:
+            name = self._transport.get_extra_info("peername")
+            self._peer = str(name[0]).encode() if name else b"unknown"
+        return self._peer
 
     def send_interim(self, head: ResponseHead) -> None:
         if not self._is_http10 and not self._is_full:  # an upstream may send any number, and HTTP/2 holds no heads back
@@ -363,9 +368,11 @@ class H1Downstream:
     def _refuse(self, fault: ProtocolError) -> None:
         """Not a valid request, or not a valid body: one answer where none was begun, then the end of both sides."""
         reason = fault.reason
-        self._port.metrics.refuse(reason)
         exchange = self._exchange
-        if exchange is not None:
+        if exchange is None:
+            self._port.refuse(reason, self.peer)
+        else:
+            self._port.metrics.refuse(reason)
             exchange.downstream_failed(reason)
             self._exchange = None
             if self._head_sent:
@@ -417,7 +424,7 @@ class H1Downstream:
             self._head_since_s = 0.0  # it was an empty line
         elif self._head_since_s:
             if now_s - self._head_since_s > timeouts.head_timeout_s:
-                self._port.metrics.refuse(errors.REQUEST_TIMEOUT)
+                self._port.refuse(errors.REQUEST_TIMEOUT, self.peer)
                 self._answer_and_end(errors.REQUEST_TIMEOUT, "the head took too long")
         elif timeouts.idle_timeout_s and idle_s > timeouts.idle_timeout_s:
             self._transport.close()

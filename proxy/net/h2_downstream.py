@@ -23,6 +23,7 @@ from proxy.net.connections import Connections
 from proxy.net.h2_transport import H2Transport
 from proxy.routing.decision import decision_text
 from proxy.sides import NO_CODE, Port
+from proxy.watched import new_exchange
 
 _LINGER_S: Final = 2.0
 # Interim answers need no window, and an upstream may send any number: beyond this they do without.
@@ -45,6 +46,7 @@ class H2Downstream(H2Transport):
         "_heads",
         "_is_lingering",
         "_is_new",
+        "_peer",
         "_port",
         "is_looped",
     )
@@ -60,6 +62,7 @@ class H2Downstream(H2Transport):
         self._eof = False
         self._is_new = True
         self._is_lingering = False
+        self._peer = b""  # not asked for yet
         self._final_id = frames.MAX_STREAM_ID  # of the last stream that is served
         self._drain_since_s = 0.0
         self.is_looped = False
@@ -121,7 +124,7 @@ class H2Downstream(H2Transport):
             head = self._heads.read(fields, is_end=is_end)
         except Malformed:
             # Section 8.1.1. Nobody is told in words: a peer that makes such requests is no browser.
-            self._port.metrics.refuse(errors.BAD_REQUEST)
+            self._port.refuse(errors.BAD_REQUEST, self.peer)
             self._spend(1)
             self.refuse(stream_id, frames.PROTOCOL_ERROR)
             return
@@ -133,7 +136,7 @@ class H2Downstream(H2Transport):
         stream.expect(head.body)
         if head.upgrade:
             stream.pause_reading()  # until it is a tunnel
-        stream.exchange = exchange = Exchange(self._port, stream, head)
+        stream.exchange = exchange = new_exchange(self._port, stream, head)
         exchange.start()
 
     def on_block(self, stream: Stream, fields: list[FieldLine], state: int, *, is_end: bool) -> None:
@@ -149,7 +152,10 @@ class H2Downstream(H2Transport):
 
     def on_fault(self, fault: ConnectionFault) -> None:
         reason = errors.BAD_REQUEST if fault.code != frames.NO_ERROR else errors.REQUEST_TIMEOUT
-        self._port.metrics.refuse(reason)
+        if self.streams:
+            self._port.metrics.refuse(reason)
+        else:
+            self._port.refuse(reason, self.peer)
         self._end_streams(reason)
         self._linger()
 
@@ -168,7 +174,7 @@ class H2Downstream(H2Transport):
 
     def _refuse(self, stream_id: int, is_end: bool, reason: Reason, text: str, *, is_call: bool = False) -> None:
         """An answer without an exchange."""
-        self._port.metrics.refuse(reason)
+        self._port.refuse(reason, self.peer)
         self._spend(1)
         self.streams[stream_id] = stream = H2DownstreamStream(self, stream_id)
         stream.is_remote_ended = is_end
@@ -206,8 +212,10 @@ class H2Downstream(H2Transport):
     @property
     def peer(self) -> bytes:
         """The caller's address, without its port."""
-        name = self._transport.get_extra_info("peername")
-        return str(name[0]).encode() if name else b"unknown"
+        if not self._peer:
+            name = self._transport.get_extra_info("peername")
+            self._peer = str(name[0]).encode() if name else b"unknown"
+        return self._peer
 
     # --- time ---
 

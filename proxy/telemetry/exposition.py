@@ -212,6 +212,12 @@ def _data_path(metrics: Metrics) -> Iterator[Metric]:
             "Times that accepting paused for 50 ms, for want of open files or over --max-connections.",
             "accepts_delayed",
         ),
+        ("pointsman_access_log_lines", "Lines of the access log, save those that were dropped.", "log_lines"),
+        (
+            "pointsman_access_log_lines_dropped",
+            "Lines of the access log that could not be written in time: a full disk, a slow reader.",
+            "log_lines_dropped",
+        ),
         ("pointsman_downstream_connections_opened", "Accepted connections.", "downstream_connections_total"),
         ("pointsman_upstream_connections_opened", "Connections made.", "upstream_connections_total"),
     ):

@@ -98,6 +98,8 @@ class Metrics:
         "forward",
         "late_http_connections",
         "lines_not_joined",
+        "log_lines",
+        "log_lines_dropped",
         "loop_lag",
         "max_downstream_connections",
         "passed_connections",
@@ -120,6 +122,8 @@ class Metrics:
         self.upstream_retries = 0
         self.ambiguous_requests = 0
         self.lines_not_joined = 0
+        self.log_lines = 0  # of the access log
+        self.log_lines_dropped = 0
         self.accepts_delayed = 0
         self.forward = Histogram(FORWARD_BUCKETS)
         self.loop_lag = Histogram(LAG_BUCKETS)
