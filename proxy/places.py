@@ -319,7 +319,8 @@ class PlaceIndex:
 
 def _taken_out(known: dict[bytes, T], hosts: PreviewHosts) -> dict[bytes, T]:
     """What stood in `known` under a preview's host."""
-    return {authority: known.pop(authority) for authority in list(known) if hosts.find(authority) is not None}
+    below = [authority for authority in known if hosts.stands_below(authority)]
+    return {authority: known.pop(authority) for authority in below}
 
 
 # Whose view tells previews which keys are live: a workload that has no routes.

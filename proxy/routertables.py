@@ -30,6 +30,7 @@ from proxy.tables import SLICE_ROUTES, Holder, Table, freed, make_views
 from proxy.telemetry.traffic import KeyTraffic
 
 _SLICE_SERVICES: Final = SLICE_ROUTES // 2
+_SLICE_PREVIEWS: Final = SLICE_ROUTES // 2
 
 
 def _no_traffic(_: Workload) -> KeyTraffic | None:
@@ -120,13 +121,20 @@ class RouterTables(Holder):
         index: PlaceIndex,
     ) -> Iterator[None]:
         """Makes the places, in steps."""
-        joined = {workload: view.joined_with(memory, workload) for workload, view in views.items()}
+
+        def joined(workload: Workload) -> WorkloadView | None:
+            view = views.get(workload)
+            return view.joined_with(memory, workload) if view is not None else None
+
         for number, service in enumerate(services, 1):
             workload = service.baseline
-            index.add(service, router_place(service, self._policy, joined.get(workload), self._traffic_of(workload)))
+            index.add(service, router_place(service, self._policy, joined(workload), self._traffic_of(workload)))
             if number % _SLICE_SERVICES == 0:
                 yield
-        index.add_previews(previews, joined.get(PREVIEWS))
+        of_previews = joined(PREVIEWS)
+        for first in range(0, len(previews), _SLICE_PREVIEWS):
+            yield
+            index.add_previews(previews[first : first + _SLICE_PREVIEWS], of_previews)
 
     def _swapping(self, table: RoutingTable) -> Iterator[None]:
         memory = remember(self._table, table, self.memory, self._clock())

@@ -9,7 +9,7 @@ from proxy.routertables import RouterTables
 from proxy.routing.decision import Policy
 from proxy.routing.gone import GONE_S, GoneMemory
 from proxy.routing.names import Endpoint, Workload
-from proxy.routing.table import GoneRoute, RoutingTable, Service
+from proxy.routing.table import GoneRoute, Preview, RoutingTable, Service
 from proxy.routing.view import WorkloadView
 from proxy.tables import SLICE_ROUTES
 from proxy.telemetry.traffic import KeyTraffic
@@ -85,6 +85,17 @@ def test_until_the_last_step_the_old_table_holds() -> None:
     assert len(versions) > 2
     assert tables.places.find(b"location") is None
     assert b"b" in view(tables, "new").routes
+
+
+def test_previews_come_in_steps_too() -> None:
+    """10,000 at once would hold up every request for a fifth of a second."""
+
+    def steps(count: int) -> int:
+        previews = [Preview("preview.example", f"web{number}", Endpoint("up", 80)) for number in range(count)]
+        table = RoutingTable("1", [route("a", LOCATION)], services=SERVICES, previews=previews)
+        return len(list(holder()._swapping(table)))
+
+    assert steps(SLICE_ROUTES * 4) >= steps(0) + 4
 
 
 def test_what_left_is_remembered_for_an_hour_by_each_workload() -> None:

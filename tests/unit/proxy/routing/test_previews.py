@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.routing.authority import split_authority
 from proxy.routing.names import Endpoint
 from proxy.routing.previews import PreviewHosts, authority_of
 from proxy.routing.table import Preview
@@ -51,6 +52,7 @@ def test_below_a_domain(host: str, key: str, upstream: Endpoint | None) -> None:
     found = HOSTS.find(host.encode())
     assert found is not None
     assert (found.key, found.upstream) == (key.encode(), upstream)
+    assert HOSTS.stands_below(host.encode())
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,8 @@ def test_below_a_domain(host: str, key: str, upstream: Endpoint | None) -> None:
 )
 def test_another_host(host: str) -> None:
     assert HOSTS.find(host.encode()) is None
+    if split_authority(host.encode()) is not None:
+        assert not HOSTS.stands_below(host.encode())
 
 
 def test_relatives() -> None:
