@@ -13,8 +13,10 @@ nothing is done twice (CHECKLIST M4):
   routes lead to the workload and differ in that, the copy names its route in a header `pointsman-route`, and the route
   back takes it away.
 
-The router chooses by Host/:authority. Where that need not be one of the Service's own names (a gateway's host, a name
-that Services of several namespaces have, a port that the route chooses), the copy sets it to the Service's full name.
+The router chooses by Host/:authority, and so does its own proxy behind it. Where that need not be one of the Service's
+own names (a gateway's host, a name that Services of several namespaces have, a port that the route chooses), or may be
+a bare name and the router is of another namespace, where it means nothing or another Service, the copy sets it to the
+Service's full name.
 """
 
 from __future__ import annotations
@@ -207,17 +209,23 @@ class FanIn:
         said = authority_of(route)
         if said is not None:
             name, _, number = said.lower().partition(":")
-            if name in entry.hosts and (not has_several or (number or "80") == str(port)):
+            is_known = name in entry.hosts and ("." in name or self._knows_bare(host))
+            if is_known and (not has_several or (number or "80") == str(port)):
                 return None
             self.notes[f"{scope.place}: Host becomes {full} in place of {said}, since the router chooses by it"] = None
             return full
-        is_own = set(scope.hosts) == {host} and host.partition(".")[0] in entry.hosts
+        is_own = set(scope.hosts) == {host} and host.partition(".")[0] in entry.hosts and self._knows_bare(host)
         chooses_port = has_several and any("port" in destination_of(entry) for entry in destinations(route))
         if is_own and not chooses_port:
             return None
         if set(scope.hosts) != {host}:
             self.notes[f"{scope.place}: Host becomes {full} on the way, since the router chooses by it"] = None
         return full
+
+    def _knows_bare(self, host: str) -> bool:
+        """Whether the bare name of a Service means this one to the router's own proxy, by which its requests go on."""
+        service, router = service_of(host), service_of(self.router.host)
+        return service is None or router is None or service[1] == router[1]
 
     def _to_router(
         self, route: Route, identity: str, way: Way, blocks: Sequence[Json], mark: str | None

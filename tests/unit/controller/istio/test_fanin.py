@@ -73,7 +73,7 @@ class TestOnce:
         mirror = {"mirror": {"host": "m"}, "fault": {"abort": {"httpStatus": 500}}}
         headers = {"request": {"add": {"a": "b"}}}
         back, ours, owners = patched(http(to(headers=headers), match=[{"uri": {"prefix": "/a"}}], **kept, **mirror))
-        assert {name: ours[name] for name in kept} == kept
+        assert {name: ours[name] for name in kept} == {**kept, "rewrite": {"uri": "/", "authority": FULL}}
         assert not set(mirror) & set(ours)
         assert ours["route"] == [{**TO_ROUTER[0], "headers": headers}]
         assert {name: value for name, value in back.items() if name not in ("name", "match")} == {
@@ -149,9 +149,20 @@ class TestOnce:
 class TestAuthority:
     """The router chooses by Host, so it must be one that its table has."""
 
+    NEAR = Options(mode="router", router=Endpoint("router.hotrod.svc.cluster.local", 8080), own="patch")
+
+    def near(self, *entries: Service, **fields: Any) -> dict[str, Any]:
+        """The copy where the router's pods know the Service by its bare name."""
+        return listed(render(mesh(virtual_service(http(), **fields), entries=entries), [], self.NEAR))[0]
+
     def test_the_services_own_names_stay(self) -> None:
-        assert "rewrite" not in patched(http())[0]
-        assert "rewrite" not in patched(http(), hosts=[FULL])[0]
+        assert "rewrite" not in self.near()
+        assert "rewrite" not in self.near(hosts=[FULL])
+
+    def test_a_bare_name_means_nothing_in_the_routers_namespace(self) -> None:
+        """Its own proxy would send such requests to no Service of the mesh, or to another one of that name."""
+        assert patched(http())[0]["rewrite"] == {"authority": FULL}
+        assert patched(http(rewrite={"authority": "location"}))[1]["rewrite"] == {"authority": FULL}
 
     @pytest.mark.parametrize("hosts", [["shop.example"], ["location", "shop.example"], ["*.hotrod.svc.cluster.local"]])
     def test_other_hosts_become_the_services(self, hosts: list[str]) -> None:
@@ -167,7 +178,9 @@ class TestAuthority:
     def test_a_port_that_the_route_chooses(self) -> None:
         assert patched(http(to(port=90)), entries=self.TWO)[0]["rewrite"] == {"authority": f"{FULL}:90"}
         assert patched(http(to(port=80)), entries=self.TWO)[0]["rewrite"] == {"authority": FULL}
-        assert "rewrite" not in patched(http(), entries=self.TWO)[0]
+        assert "rewrite" not in self.near(*self.TWO)
+        found = [each["rewrite"]["authority"] for each in patched(http(), entries=self.TWO) if "rewrite" in each]
+        assert found == [FULL, f"{FULL}:90"]
 
     def test_what_the_owner_makes_of_it(self) -> None:
         ours = patched(http(rewrite={"authority": "location.hotrod"}))[1]
