@@ -4,9 +4,10 @@ What a router sends on to the baseline carries `pointsman-hop` with the workload
 header" as Istio's `withoutHeaders` does, so the way back is said by precedence: a copy of the owner's rule that asks
 for the mark too has one header match more than the rule to the router, comes first, and leads where the owner's leads.
 
-The rule to the router has nothing of the owner's but its matches: what it rewrites, limits in time or retries is done
-once, on the way back. So a fork gets requests without it. A rule that leads to another Service than the one it stands
-at is not copied: the router decides by host, and would decide for the wrong workload.
+The rule to the router has nothing of the owner's but its matches (and Host in full, for a router elsewhere): what it
+rewrites, limits in time or retries is done once, on the way back. So a fork gets requests without it. A rule that leads
+to another Service than the one it stands at is not copied: the router decides by host, and would decide for the wrong
+workload.
 
 None of this depends on how many sandboxes there are, or whether there is one.
 """
@@ -18,9 +19,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.gatewayapi.attachments import Attachment, Entries
-from controller.gatewayapi.objects import Backend, Json, backend_of, maps, reference_to, references_of
+from controller.gatewayapi.objects import HTTP, Backend, Json, backend_of, maps, reference_to, references_of
 from controller.gatewayapi.rules import Condition, OwnedRule, guards, kept, led_to
 from controller.istio.matches import gateway_any_key_matches
+from controller.istio.names import service_host
 from controller.istio.patterns import hop
 from controller.istio.services import for_router
 from proxy.routing.names import Workload
@@ -61,15 +63,25 @@ def fan_in_rules(attachment: Attachment, router: Backend, names: Sequence[str], 
     for rule in attachment.rules:
         if rule in led:
             # Its matches alone: whatever else it does is done on the way back.
-            bare = OwnedRule(
-                rule.kind, rule.namespace, {"matches": list(rule.matches)}, rule.age, rule.index, rule.route
-            )
+            alone = {"matches": list(rule.matches), **_named(attachment, router, entries)}
+            bare = OwnedRule(rule.kind, rule.namespace, alone, rule.age, rule.index, rule.route)
             rules += kept(rule, marked)
             rules += led_to(bare, carried, [reference_to(router, attachment.namespace)])
         elif rule in guarding:
             rules += kept(rule, [*marked, *carried])
     unaltered = tuple(rule for rule in led if any(field in rule.rule for field in _ALTERED))
     return FanInRules(rules, unaltered, tuple(elsewhere), frozenset(asked))
+
+
+def _named(attachment: Attachment, router: Backend, entries: Entries) -> Json:
+    """For a router of another namespace, whose own proxy does not know a Service by its bare name: the full one as
+    Host. It has no port, and a GRPCRoute can't say it."""
+    service = attachment.service
+    ports = {backend.port for backend in entries if backend.service == service}
+    if attachment.kind != HTTP or router.service.namespace == service.namespace or len(ports) > 1:
+        return {}
+    full = service_host(service.name, service.namespace)
+    return {"filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": full}}]}
 
 
 def _workloads(attachment: Attachment, entries: Entries) -> list[Workload]:

@@ -394,7 +394,11 @@ class TestFanIn:
         """
         result = render(owner(rule), mode="router", router=ROUTER)
         back, out = rules(result)
-        assert (set(out), set(back)) == ({"matches", "backendRefs"}, {"matches", "backendRefs", "filters", "timeouts"})
+        named = {"type": "URLRewrite", "urlRewrite": {"hostname": "location.hotrod.svc.cluster.local"}}
+        assert (set(out), out["filters"]) == ({"matches", "backendRefs", "filters"}, [named])
+        assert set(back) == {"matches", "backendRefs", "filters", "timeouts"}
+        near = render(owner(rule), mode="router", router=Backend(ServiceName("hotrod", "router"), 80))
+        assert "filters" not in rules(near)[1]
         assert any("without what is done by rule 0 of HTTPRoute hotrod/owner" in note for note in result.notes)
 
     def test_a_rule_to_another_service_stays_where_it_leads(self) -> None:
