@@ -39,6 +39,7 @@ from controller.istio.routes import (
     destinations,
     identities,
     matched,
+    not_whole,
     owner_blocks,
     with_authority,
 )
@@ -129,8 +130,7 @@ class FanIn:
                 under, conflicts = matched(owner_blocks(route), conditions[token], way.sent_to)
                 if conflicts:
                     lost.add(token)
-                    text = f"its route {identity} can't be copied whole: {'; '.join(conflicts)}"
-                    self.find(token, "MatchConflict", scope.place, f"{text}; the rest goes to the baseline")
+                    self.find(token, "MatchConflict", scope.place, not_whole(identity, conflicts))
                 if under:
                     mark = _mark(workload, identity) if workload in marked else None
                     found.append(Copy(token, self._to_router(route, identity, way, under, mark), (workload,)))

@@ -54,6 +54,15 @@ def matched(blocks: Iterable[Block], matches: Sequence[HeaderMatch], port: int |
     return Blocks(tuple(found), tuple(conflicts))
 
 
+def not_whole(identity: str, conflicts: Iterable[str]) -> str:
+    """What is found where a route has no whole copy. `identity`: its name, or its place from #0."""
+    why = "; ".join(conflicts)
+    return (
+        f"its route {identity} can't be copied whole: {why}; requests for it stay with the baseline: "
+        "let it match on something else, or give the workload a sidecar"
+    )
+
+
 def destinations(route: Route) -> Sequence[Json]:
     """The places that an owner's route leads to: those of weight 0 beside others get nothing."""
     entries = route.get("route")

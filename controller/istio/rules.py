@@ -24,6 +24,7 @@ from controller.istio.routes import (
     destinations,
     identities,
     matched,
+    not_whole,
     owner_blocks,
     refusing,
     setting_authority,
@@ -163,8 +164,7 @@ class Keyed:
                 under, conflicts = matched(blocks, self.matches(key), sent_to)
                 if conflicts:
                     torn.add(key)
-                    text = f"its route {identity} can't be copied whole: {'; '.join(conflicts)}"
-                    self.find(key, "MatchConflict", scope.place, f"{text}; the rest goes to the baseline")
+                    self.find(key, "MatchConflict", scope.place, not_whole(identity, conflicts))
                 if under:
                     name = route_name(self.sandboxes[key], key, identity, *((sent_to,) if sent_to else ()))
                     workloads = tuple(place.workload for place in outcome)

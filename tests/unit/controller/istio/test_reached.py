@@ -56,6 +56,15 @@ def test_what_is_said_to_be_routed_hides_nothing(monkeypatch: pytest.MonkeyPatch
     assert not conditions(rendered.findings, [KEY])[KEY].is_true
 
 
+def test_a_route_that_matches_on_the_key_s_header_is_told_what_to_do() -> None:
+    owner = virtual_service(http(match=[{"headers": {"baggage": {"regex": ".*tenant=acme.*"}}}]), http())
+    for options in (PATCH, TO_ROUTER):
+        (finding,) = render(mesh(owner), [route()], options).findings
+        assert finding.reason == "MatchConflict"
+        assert "its route #0" in finding.message
+        assert "let it match on something else" in finding.message
+
+
 def test_no_service_so_no_router() -> None:
     rendered = render(Mesh((virtual_service(http()),)), [route()], TO_ROUTER)
     assert reasons(rendered) == ["NotReached"]
