@@ -248,5 +248,20 @@ def test_a_reader_that_does_not_read_is_cut_and_costs_nothing(tmp_path: Path) ->
             assert metric(controller, "pointsman_controller_live_readers") == 1
             controller.put(sandbox("after"))
             stream.until(id_of("after"))  # others go on
+            silent.settimeout(15)
+            assert _is_cut(silent)
         controller.put(sandbox("later"))
         until(lambda: metric(controller, "pointsman_controller_live_readers") == 0, "both ends", within_s=15)
+
+
+def _is_cut(connection: socket.socket) -> bool:
+    """Reads what is still there; whether the other side is gone then, without a last chunk."""
+    received = b""
+    try:
+        while piece := connection.recv(1 << 20):
+            received = (received + piece)[-20:]
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        pass
+    return not received.endswith(b"\r\n0\r\n\r\n")

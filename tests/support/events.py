@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,15 +64,16 @@ class Stream:
         while id_ in self.rows:
             self.next()
 
-    def ends(self) -> bool:
-        """Waits for the end; whether it is a whole one."""
+    def ends(self, within_s: float = 15.0) -> bool:
+        """Waits for the end; whether there is one, and a whole one."""
+        end_s = time.monotonic() + within_s
         try:
-            while True:
-                self._event()
-        except EOFError:
-            return True
-        except (http.client.HTTPException, ConnectionError):
-            return False
+            while time.monotonic() < end_s:
+                if not self.response.read(1):
+                    return True  # its last chunk; IncompleteRead without one
+        except (http.client.HTTPException, OSError):
+            pass
+        return False
 
 
 @contextlib.contextmanager

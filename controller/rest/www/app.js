@@ -224,7 +224,8 @@ by("sure-yes").addEventListener("click", async () => {
   try {
     await session.document(pathOf(removing), { method: "DELETE" });
     by("sure").close();
-    if (document.activeElement === document.body) by("filter").focus(); // the row went before the question did
+    const focused = document.activeElement;
+    if (focused === document.body || by("sure").contains(focused)) by("filter").focus(); // the row went before
     announce(`${titleOf(removing)} is being deleted.`);
   } catch (error) {
     setText(by("sure-fault"), error.message);
