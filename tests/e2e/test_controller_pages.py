@@ -222,8 +222,8 @@ class TestOpenApi:
         for path, operations in paths.items():
             for method in operations:
                 url = path.format(namespace="hotrod", name="unheard-of")
-                if path.endswith("/watch"):
-                    continue
+                if path.endswith(("/watch", "/live")):
+                    continue  # they answer for ever
                 assert shared.ask(method.upper(), url).status not in (405, 500), path
 
 
