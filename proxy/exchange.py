@@ -442,9 +442,10 @@ class Exchange:
         return self.head.body == NO_BODY and (is_tunnel or self.head.method in _IDEMPOTENT)
 
     def _may_fall_back(self) -> bool:
-        """`--on-sandbox-failure baseline`: only before any byte was sent, never for strict requests (SPEC 4)."""
+        """`--on-sandbox-failure baseline`: only before any byte was sent, never for strict requests (SPEC 4), nor for a
+        preview, whose visitor sees a page and no decision."""
         may = self._port.failure_to_baseline and self._attempts == 0 and not self._reading.strict
-        return may and self.decision.mapping is not None
+        return may and self._gateway is None and self.decision.mapping is not None
 
     def _fall_back(self) -> None:
         """To the baseline, marked as what goes there."""

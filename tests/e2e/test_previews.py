@@ -15,7 +15,7 @@ from tests.support.client import Client, Response, ask, connected, get
 from tests.support.grpc_service import GrpcServer
 from tests.support.origin import Origin, RawOrigin, running, says
 from tests.support.previews import BEARER, DOMAIN, HOST, LOGIN, TOKEN, UPGRADE, document, preview
-from tests.support.proxy import KEY, WORKLOAD, Proxy, run_router
+from tests.support.proxy import KEY, WORKLOAD, Proxy, route, run_router
 from tests.support.waiting import until
 from tests.support.websocket import EchoOrigin
 
@@ -69,6 +69,20 @@ class TestHosts:
         assert ask(open_router.port, get(f"http://{HOST}/a?b", host=HOST)).origin == "sandbox"
         assert sandbox.requests[-1].target == b"/a?b"
         assert sandbox.requests[-1].values(b"host") == [b"location.hotrod.svc"]
+
+    @pytest.mark.parametrize("destinations", [[9], []])
+    def test_a_dead_sandbox_is_never_the_baseline(
+        self, tmp_path: Path, baseline: Origin, destinations: list[int]
+    ) -> None:
+        """Whatever the policy for tagged requests: nobody who looks at a page sees a decision header."""
+        flags = ("--preview-auth", "off", "--decision-header", "--on-sandbox-failure", "baseline")
+        table = {**document(baseline.port, 9), "routes": [route(KEY, destinations)]}
+        reason = "sandbox_unreachable" if destinations else "no_destination"
+        with run_router(tmp_path, table, flags=flags) as router:
+            response = ask(router.port, get(host=HOST))
+            assert (response.status, response.decision) == (503, f"sandbox=local-location; reason={reason}")
+            tagged = ask(router.port, get("/", f"baggage: sd-routing-key={KEY}"))
+            assert (tagged.origin, tagged.decision) == ("baseline", f"baseline; reason={reason}")
 
     def test_by_the_table_in_force(self, open_router: Proxy, baseline: Origin, sandbox: Origin) -> None:
         document_2 = document(baseline.port, sandbox.port, version="2", previews=[preview("new", ("location", 80))])
