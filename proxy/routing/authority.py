@@ -26,7 +26,8 @@ def host_name(host: bytes) -> bytes:
 
 
 def split_authority(authority: bytes) -> tuple[bytes, int | None] | None:
-    """Host in its one spelling, and the port if one is named; None if it is neither."""
+    """Host in its one spelling, and the port if one is named; None if it is neither. A second trailing dot is an empty
+    label, and no host's."""
     if authority.startswith(b"["):
         host, bracket, rest = authority[1:].partition(b"]")
         if not bracket or b":" not in host or (rest and not rest.startswith(b":")):
@@ -34,7 +35,7 @@ def split_authority(authority: bytes) -> tuple[bytes, int | None] | None:
         digits = rest[1:]
     else:
         host, _, digits = authority.partition(b":")
-    if not host:
+    if not host or host.endswith(b"..") or host == b".":
         return None
     if not digits:
         return host_name(host), None

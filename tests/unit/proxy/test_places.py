@@ -111,6 +111,13 @@ def test_spellings_from_strangers_are_learned_within_bounds() -> None:
     assert 1000 < len(router.index.by_authority) < 1100
 
 
+def test_what_was_learned_makes_no_other_spelling_a_host() -> None:
+    router = places(service("location"))
+    assert found(router, b"location.") == 8081
+    for host in (b"location..", b"location...", b"location..:80"):
+        assert router.find(host) is None
+
+
 def test_a_new_view_for_one_workload() -> None:
     router = places(service("location"), service("l2", upstream_port=81), service("driver", baseline=DRIVER))
     assert router.index is not None

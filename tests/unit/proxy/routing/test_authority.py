@@ -12,6 +12,9 @@ from proxy.routing.authority import host_name, named, split_authority
         (b"LOCATION.Hotrod", (b"location.hotrod", None)),
         (b"location.hotrod.", (b"location.hotrod", None)),
         (b"Location.:8081", (b"location", 8081)),
+        (b"location..", None),  # an empty label (RFC 1034 section 3.1)
+        (b"location..:80", None),
+        (b".", None),
         (b"location:", (b"location", None)),
         (b"location:080", (b"location", 80)),
         (b"location:65535", (b"location", 65535)),
