@@ -246,7 +246,8 @@ def help_text() -> str:
     return (
         "usage: pointsman controller --source dir:DIR [--listen HOST:PORT] [...]\n"
         "\n"
-        "Makes sandboxes and route groups the routing table of all proxies. REST API: GET /openapi.json. A page for people: /ui.\n"
+        "Makes sandboxes and route groups the routing table of all proxies. REST API: GET /openapi.json. A page for\n"
+        "people: /ui.\n"
         "Each flag has an environment variable, named below; a flag beats it. There, commas separate repeated values.\n"
         "\n"
         f"{help_rows(OPTIONS)}\n"
