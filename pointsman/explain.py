@@ -1,5 +1,5 @@
-"""`pointsman explain`: where a request would go, and each step that led there: by a table file (`--table`), or by the
-table that a controller has now (`--controller`).
+"""`pointsman explain`: where a request would go, and each step that led there: by a table file (`--table`), by the
+table that a controller has now (`--controller`), or by a running proxy (`--proxy`).
 
 With `--workload` it is decided as in that workload's sidecar, without it as in a router, by the field Host.
 
@@ -15,8 +15,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
+from urllib.parse import urlencode
 
+from pointsman.adminclient import AdminClient, BadTokenFile, admin_url
 from pointsman.cli.flags import CONTROLLER, HEADER, PORT
+from pointsman.client import Unreachable
 from proxy import flags
 from proxy.config import key_settings, name_faults, policy
 from proxy.explaining import explain_at
@@ -48,10 +51,23 @@ _OPTIONS: Final[tuple[Option[object], ...]] = (
     flags.UNKNOWN_KEY,
     flags.GONE_KEY,
 )
+_PROXY: Final = Option(
+    "proxy", "URL", admin_url, "admin address of the proxy that is asked, e.g. http://127.0.0.1:16020", required=True
+)
+_PROXY_OPTIONS: Final[tuple[Option[object], ...]] = (
+    _PROXY,
+    replace(flags.ADMIN_TOKEN_FILE, text="file with the token that the proxy's admin pages ask for"),
+    PORT,
+    HEADER,
+    _JSON,
+)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the explanation; the exit code is 2 if the arguments or the table are bad."""
+    """Prints the explanation; the exit code is 2 if the arguments or the table are bad, 1 if whoever was asked does not
+    say."""
+    if _is_given(_PROXY, argv):
+        return _ask_proxy(argv)
     if asks_controller(argv, os.environ):
         from pointsman.cli.commands import EXPLAIN
         from pointsman.cli.run import run
@@ -70,9 +86,7 @@ def main(argv: Sequence[str]) -> int:
         except TableError as error:
             faults = [f"--table {values.one(flags.TABLE)}: {fault}" for fault in error.faults]
     if faults:
-        for fault in faults:
-            sys.stderr.write(f"pointsman explain: {fault}\n")
-        return 2
+        return _refuse(faults, 2)
     explanation = _explanation(values, table)
     workload = values.optional(flags.WORKLOAD)
     if workload is not None and workload not in table.routes_of:
@@ -85,14 +99,50 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _ask_proxy(argv: Sequence[str]) -> int:
+    if asks_for_help(argv):
+        sys.stdout.write(_proxy_help_text())
+        return 0
+    values, faults = read_options(_PROXY_OPTIONS, argv, os.environ)
+    if faults:
+        return _refuse(faults, 2)
+    lines = ["GET / HTTP/1.1"]
+    lines += [b": ".join(field).decode("utf-8", "surrogateescape") for field in values.present(HEADER)]
+    head = "".join(f"{line}\r\n" for line in [*lines, ""]).encode("utf-8", "surrogateescape")
+    query = [("port", str(port)) for port in values.present(PORT)]
+    if not values.one(_JSON):
+        query.append(("format", "text"))
+    client = AdminClient(values.one(_PROXY), values.optional(flags.ADMIN_TOKEN_FILE))
+    try:
+        page = client.ask("POST", f"/explain?{urlencode(query)}", head)
+    except BadTokenFile as error:
+        return _refuse([f"{values.origin(flags.ADMIN_TOKEN_FILE)}: {error}"], 2)
+    except Unreachable as error:
+        return _refuse([str(error)], 1)
+    text = page.body.decode("utf-8", "replace")
+    if page.status != 200:
+        return _refuse([f"{client.url} says {page.status}: {text.strip()}"], 1)
+    sys.stdout.write(text)
+    return 0
+
+
+def _refuse(faults: Sequence[str], code: int) -> int:
+    for fault in faults:
+        sys.stderr.write(f"pointsman explain: {fault}\n")
+    return code
+
+
+def _is_given(option: Option[object], argv: Sequence[str]) -> bool:
+    return option.flag in {word.partition("=")[0] for word in argv}
+
+
 def asks_controller(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Whether the controller is meant: by flag, or by its variable where no table is named."""
-    given = {word.partition("=")[0] for word in argv}
-    if CONTROLLER.flag in given:
+    if _is_given(CONTROLLER, argv):
         return True
     return (
         bool(environ.get(CONTROLLER.variable))
-        and flags.TABLE.flag not in given
+        and not _is_given(flags.TABLE, argv)
         and not environ.get(flags.TABLE.variable)
     )
 
@@ -157,8 +207,20 @@ def _help_text() -> str:
         "usage: pointsman explain --table FILE --workload NS/KIND/NAME [--header 'baggage: sd-routing-key=...']...\n"
         "       pointsman explain --table FILE --header 'Host: ...' [--header ...]...    (as a router)\n"
         "       pointsman explain --controller URL --workload ... (--controller URL --help tells more)\n"
+        "       pointsman explain --proxy URL [--admin-token-file FILE] [--header ...]...    (--proxy URL --help)\n"
         "\n"
         "Says where a request would go by this table, and why. Exit codes: 0 said, 2 bad arguments or table.\n"
         "\n"
         f"{help_rows(_OPTIONS)}\n"
+    )
+
+
+def _proxy_help_text() -> str:
+    return (
+        "usage: pointsman explain --proxy URL [--admin-token-file FILE] [--header 'baggage: sd-routing-key=...']...\n"
+        "\n"
+        "Asks a running proxy where a request would go, and why.\n"
+        "Exit codes: 0 said, 2 bad arguments, 1 it did not say.\n"
+        "\n"
+        f"{help_rows(_PROXY_OPTIONS)}\n"
     )

@@ -19,6 +19,7 @@ from proxy.routing.names import Endpoint
 if TYPE_CHECKING:
     from proxy.feed.source import Feed
     from proxy.modes import Mode
+    from proxy.net.listener import Bound
     from proxy.places import Places
     from proxy.workers.member import Member
 
@@ -63,32 +64,40 @@ def _log_as(who: str) -> None:
 
 
 async def _supervise(settings: Settings, arguments: Sequence[str]) -> int:
+    from proxy.admintokens import admin_tokens
+    from proxy.reloading import ReloadError
     from proxy.workers.supervisor import Supervisor
 
-    listening, listening_admin, faults = await _bind(settings)
+    try:
+        tokens = admin_tokens(settings)
+    except ReloadError as error:
+        return _refuse([str(error)])
+    bound, faults = await _bind(settings)
     if faults:
         return _refuse(faults)
-    for sock in (sock for sockets in listening for sock in sockets):
+    for sock in (sock for sockets in bound.traffic for sock in sockets):
         sock.set_inheritable(True)
-    return await Supervisor(settings, arguments, listening, listening_admin).run()
+    return await Supervisor(settings, arguments, bound, tokens).run()
 
 
-async def _bind(settings: Settings) -> tuple[list[list[socket.socket]], list[socket.socket], list[str]]:
-    """The sockets of each listener, those of the admin pages, and what is wrong with them."""
-    from proxy.net.listener import ListenError, bind
+async def _bind(settings: Settings) -> tuple[Bound, list[str]]:
+    """The sockets, and what is wrong with their addresses."""
+    from proxy.net.listener import Bound, ListenError, bind
 
     faults: list[str] = []
 
-    async def bound(endpoint: Endpoint, origin: str) -> list[socket.socket]:
+    async def bound(endpoint: Endpoint | None, origin: str) -> list[socket.socket]:
         try:
-            return await bind(endpoint)
+            return await bind(endpoint) if endpoint is not None else []
         except ListenError as error:
             faults.append(f"{origin}: {error}")
             return []
 
-    listening = [await bound(listen, settings.origins.listen) for listen in settings.listens]
-    admin = await bound(settings.admin, settings.origins.admin) if settings.admin is not None else []
-    return listening, admin, faults
+    origins = settings.origins
+    traffic = [await bound(listen, origins.listen) for listen in settings.listens]
+    admin = await bound(settings.admin, origins.admin)
+    health = await bound(settings.health_listen, origins.health_listen)
+    return Bound(traffic, admin, health), faults
 
 
 def _refuse(faults: Sequence[str]) -> int:
@@ -128,16 +137,18 @@ def _mode(settings: Settings) -> tuple[Mode, Feed | None]:
 
 async def _run(settings: Settings, member: Member | None) -> int:
     from proxy.admin import Admin
+    from proxy.adminpages import health
+    from proxy.admintokens import admin_tokens
     from proxy.background import spawn
     from proxy.codec.fields import http2_request_kinds, http2_response_kinds, request_kinds, response_kinds
     from proxy.codec.h1.reader import HeadLimits
     from proxy.identity import Identities
     from proxy.net.addresses import DestinationPolicy
     from proxy.net.connections import Connections
-    from proxy.net.descriptors import ADMIN_SPARES, Room, Spares, descriptors
+    from proxy.net.descriptors import PAGE_SPARES, Room, Spares, descriptors
     from proxy.net.downstream import H1Downstream
-    from proxy.net.http_server import PageConnection
-    from proxy.net.listener import Listener, stop_all
+    from proxy.net.http_server import PageConnections
+    from proxy.net.listener import Bound, Listener, stop_all
     from proxy.net.pool import Network, Pool
     from proxy.net.resolver import Resolver
     from proxy.reloading import ReloadError
@@ -159,6 +170,7 @@ async def _run(settings: Settings, member: Member | None) -> int:
 
     try:
         mode, feed = _mode(settings)
+        tokens = admin_tokens(settings) if member is None else None
     except ReloadError as error:
         return _refuse([str(error)])
     tables = mode.tables
@@ -173,11 +185,10 @@ async def _run(settings: Settings, member: Member | None) -> int:
             faults = [f"{settings.origins.table_file} {settings.table_file}: {fault}" for fault in refused.faults]
             return _refuse(faults)
 
-    listening_admin: list[socket.socket] = []
     if member is not None:
-        listening = member.listening
+        bound = Bound(member.listening, [], [])
     else:
-        listening, listening_admin, faults = await _bind(settings)
+        bound, faults = await _bind(settings)
         if faults:
             return _refuse(faults)
 
@@ -194,8 +205,9 @@ async def _run(settings: Settings, member: Member | None) -> int:
         destinations.is_refused,
         lambda endpoint: settings.upstream_source if endpoint in mode.baselines else None,
     )
-    files = descriptors()
-    spares = Spares(ADMIN_SPARES)
+    pages = [each for each in (bound.admin, bound.health) if each]
+    files = descriptors(len(pages))
+    spares = [Spares(PAGE_SPARES) for _ in pages]
     room = Room(files, settings.limits.max_connections, spares, metrics)
     limits = HeadLimits(settings.limits.max_head_bytes, settings.limits.max_fields)
     metrics.max_downstream_connections = room.max_connections
@@ -255,6 +267,7 @@ async def _run(settings: Settings, member: Member | None) -> int:
         why_not_ready=lambda: "draining" if stop.is_set() else feed.why_not_ready() if feed is not None else None,
         start_drain=stop.set,
         previews=mode.previews,
+        admin_tokens=tokens,
     )
 
     announcements: list[str] = []
@@ -275,22 +288,26 @@ async def _run(settings: Settings, member: Member | None) -> int:
         captured = partial(Captured, arrivals, connections)
     turns = member.turns(lambda: metrics.downstream_connections) if member is not None else None
     listeners: list[Listener] = []
-    for index, sockets in enumerate(listening):
+    for index, sockets in enumerate(bound.traffic):
         factory = captured or partial(H1Downstream, port_of(mode.places(index)), connections)
         listener = Listener(sockets, factory, room=room, turns=turns)
         spawn(listener.run(), "listener")
         listeners.append(listener)
         destinations.add_own(listener.addresses)
         announcements += [f"listening on {host}:{port} for {mode.title(index)}" for host, port in listener.addresses]
+    page_listeners: list[Listener] = []
+    for sockets, spare in zip(pages, spares, strict=True):
+        what, answer = ("admin", admin.answer) if sockets is bound.admin else ("health", health(admin.page))
+        protocols = PageConnections(answer, request_kinds(errors.BAD_REQUEST), spare.hold_soon)
+        page_listener = Listener(sockets, protocols, spares=spare)
+        page_listeners.append(page_listener)
+        destinations.add_own(page_listener.addresses)
+        announcements += [f"{what} on {host}:{port}" for host, port in page_listener.addresses]
     if member is None:
-        pages = partial(PageConnection, admin.answer, request_kinds(errors.BAD_REQUEST), spares.hold_soon)
-        admin_listener = Listener(listening_admin, pages, spares=spares)
-        destinations.add_own(admin_listener.addresses)
-        announcements += [f"admin on {host}:{port}" for host, port in admin_listener.addresses]
         sys.stderr.writelines(f"pointsman proxy: {announcement}\n" for announcement in announcements)
         sys.stderr.flush()
     else:
-        destinations.add_own(member.spec.admin)
+        destinations.add_own(member.spec.pages)
     spawn(connections.run_clock(), "clock")
     if feed is not None:
         feed.start()
@@ -299,6 +316,8 @@ async def _run(settings: Settings, member: Member | None) -> int:
     spawn(tables.run_expiry(), "gone keys")
     if mode.reloading is not None:
         spawn(mode.reloading.run(), "tokens of previews")
+    if tokens is not None:
+        spawn(tokens.reloading.run(), "tokens of the admin pages")
     if member is not None:
         member.serve(admin, announcements)
 
@@ -312,9 +331,9 @@ async def _run(settings: Settings, member: Member | None) -> int:
     is_clean &= await connections.drain(began_s + limit_s - loop.time())
     if feed is not None:
         await feed.leave()
-    if member is None:
-        admin_listener.close()
-    else:
+    for page_listener in page_listeners:
+        page_listener.close()
+    if member is not None:
         await member.leave()
     pool.close()
     watching.close()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.adminpages import DRAINING, field, path_and_query, readiness, refusal
+from proxy.admintokens import AdminTokens
 from proxy.codec.events import RequestHead
 from proxy.modes import BadQuestion
 from proxy.net.http_server import Answer
@@ -37,12 +38,14 @@ class Admin:
     why_not_ready: Callable[[], str | None]
     start_drain: Callable[[], None]
     previews: Callable[[], PreviewPlaces | None] = lambda: None
+    admin_tokens: AdminTokens | None = None
 
     def answer(self, head: RequestHead, body: bytes) -> Answer:
-        """The page that a request asks for."""
-        refused = refusal(head)
-        if refused is not None:
-            return refused
+        """What a request on the admin address gets."""
+        return refusal(head, self.admin_tokens) or self.page(head, body)
+
+    def page(self, head: RequestHead, body: bytes) -> Answer:
+        """The page of a request that may have it."""
         path, query = path_and_query(head)
         match path:
             case "/livez":

@@ -135,6 +135,8 @@ class Origins:
     admin: str
     access_log_file: str
     traces: str
+    admin_token_file: str
+    health_listen: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,8 @@ class Settings:
     table_file: str | None
     controller: ControllerSettings | None  # either this or the file
     admin: Endpoint | None
+    admin_token_file: str | None
+    health_listen: Endpoint | None
     keys: KeySettings
     policy: Policy
     sandbox_failure_to_baseline: bool
@@ -183,6 +187,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         table_file=values.optional(flags.TABLE),
         controller=_controller(values, environ),
         admin=values.one(flags.ADMIN),
+        admin_token_file=values.optional(flags.ADMIN_TOKEN_FILE),
+        health_listen=values.optional(flags.HEALTH_LISTEN),
         keys=key_settings(values),
         policy=policy(values),
         sandbox_failure_to_baseline=values.one(flags.ON_SANDBOX_FAILURE) == "baseline",
@@ -230,6 +236,8 @@ _WITH_ORIGINS: Final[tuple[Option[object], ...]] = (
     flags.ADMIN,
     flags.ACCESS_LOG_FILE,
     flags.TRACES,
+    flags.ADMIN_TOKEN_FILE,
+    flags.HEALTH_LISTEN,
 )
 
 
@@ -436,10 +444,10 @@ def _preview_faults(values: Values) -> list[str]:
 
 
 def _address_faults(values: Values) -> list[str]:
-    """No two listeners in one place, no baseline that is one of them, no admin that others can reach."""
+    """No two listeners in one place, no baseline that is one of them, no admin that anybody can reach."""
     faults: list[str] = []
     listens = values.present(flags.LISTEN)
-    listen_origin, admin_origin = values.origin(flags.LISTEN), values.origin(flags.ADMIN)
+    listen_origin = values.origin(flags.LISTEN)
     for index, listen in enumerate(listens):
         if any(_overlap(listen, other) for other in listens[:index]):
             faults.append(f"{listen_origin}: {listen} is listened on twice")
@@ -448,15 +456,21 @@ def _address_faults(values: Values) -> list[str]:
             faults.append(f"{values.origin(flags.BASELINE)}: {baseline} is where this proxy listens itself (--listen)")
         elif any(not isinstance(address, str) and address.is_unspecified for address in _addresses(baseline.host)):
             faults.append(f"{values.origin(flags.BASELINE)}: {baseline} can be listened on, not connected to")
-    for admin in filter(None, values.all(flags.ADMIN)):
-        if any(_overlap(listen, admin) for listen in listens):
-            faults.append(f"{admin_origin}: {admin} is also given as --listen")
-        if any(_overlap(baseline, admin) for baseline in values.present(flags.BASELINE)):
-            faults.append(f"{admin_origin}: {admin} is also given as --baseline")
-        if not all(not isinstance(address, str) and address.is_loopback for address in _addresses(admin.host)):
+    places = [(flags.LISTEN.flag, place) for place in listens]
+    places += [(flags.BASELINE.flag, place) for place in values.present(flags.BASELINE)]
+    admins = [admin for admin in values.all(flags.ADMIN) if admin is not None]
+    pages = [(flags.ADMIN, admin) for admin in admins]
+    pages += [(flags.HEALTH_LISTEN, health) for health in values.present(flags.HEALTH_LISTEN)]
+    for option, page in pages:
+        others = dict.fromkeys(other for other, place in places if _overlap(place, page))
+        faults += [f"{values.origin(option)}: {page} is also given as {other}" for other in others]
+        places.append((option.flag, page))
+    for admin in admins:
+        is_loopback = all(not isinstance(address, str) and address.is_loopback for address in _addresses(admin.host))
+        if not is_loopback and not values.all(flags.ADMIN_TOKEN_FILE):
             faults.append(
-                f"{admin_origin}: {admin} is not a loopback address, so others could drain the proxy and read the"
-                " table; that needs a token, which this version does not have yet (use 127.0.0.1, [::1] or off)"
+                f"{values.origin(flags.ADMIN)}: {admin} is not a loopback address, so others could drain the proxy and"
+                f" read the table: needs {flags.ADMIN_TOKEN_FILE.flag} (or use 127.0.0.1, [::1] or off)"
             )
     return faults
 

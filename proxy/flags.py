@@ -247,7 +247,22 @@ ADMIN: Final = Option(
     admin_endpoint,
     "address of /livez /readyz /metrics /table /explain /drain",
     default="127.0.0.1:16020",
-    why="loopback: who reaches it can drain the proxy and read the table",
+    why="loopback: who reaches it can drain the proxy and read the table; beyond it --admin-token-file is required",
+)
+ADMIN_TOKEN_FILE: Final = Option(
+    "admin-token-file",
+    "FILE",
+    plain,
+    "tokens that /table, /explain and /drain ask for (Authorization: Bearer), on loopback too; one a line, of at least "
+    "16 characters; read again when it changes",
+    default_text="none",
+)
+HEALTH_LISTEN: Final = Option(
+    "health-listen",
+    "HOST:PORT",
+    listen_endpoint,
+    "address of /livez /readyz /metrics alone, for kubelet and Prometheus; it may be beyond loopback",
+    default_text="none",
 )
 DESTINATION_ALLOW: Final = Option(
     "destination-allow",
@@ -588,6 +603,8 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
     STATE_DIR,
     SYNC_TIMEOUT,
     ADMIN,
+    ADMIN_TOKEN_FILE,
+    HEALTH_LISTEN,
     DESTINATION_ALLOW,
     IDENTITY_FROM,
     UPSTREAM_SOURCE,

@@ -6,16 +6,15 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from proxy.preview.credentials import Credentials, Tokens, read_tokens
+from proxy.preview.credentials import Credentials, Tokens
 from proxy.preview.gateway import Gateway
-from proxy.reloading import ReloadError, Reloading
+from proxy.reloading import Reloading
 from proxy.routing.key import KeySettings
+from proxy.tokensfile import tokens_of_file
 
 if TYPE_CHECKING:
     from proxy.config import PreviewSettings
     from proxy.routertables import RouterTables
-
-_MAX_FILE_BYTES: Final = 1 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -47,17 +46,7 @@ class Gatekeeping:
     def _load(self) -> None:
         """Takes what the file holds now. Raises: ReloadError, which says nothing of its content."""
         assert self._file is not None
-        try:
-            with open(self._file, "rb") as file:
-                content = file.read(_MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise ReloadError(f"{self._file}: can't be read: {error.strerror}") from None
-        if len(content) > _MAX_FILE_BYTES:
-            raise ReloadError(f"{self._file}: must be at most 1 MiB")
-        try:
-            self._tokens.replace(read_tokens(content))
-        except ValueError as error:
-            raise ReloadError(f"{self._file}: {error}") from None
+        self._tokens.replace(tokens_of_file(self._file))
 
     def _warn(self) -> None:
         """Says once that nobody can see the previews that the table has."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from proxy.telemetry.metrics import Metrics
 
 _RESERVE_AT_MOST: Final = 1024
-# Held back for the admin pages: so many connections to them at once are possible whatever else is open.
-ADMIN_SPARES: Final = 8
-# The watch of the table file, a process that reads it, the admin pages' files.
+# Held back for each listener of our own pages: so many connections to them at once are possible whatever else is open.
+PAGE_SPARES: Final = 8
+# The watch of the table file, a process that reads it, the pages' files.
 _OTHERS: Final = 16
 
 
@@ -76,7 +77,9 @@ class Room:
 
     __slots__ = ("_descriptors", "_limit", "_metrics", "_spares", "max_connections")
 
-    def __init__(self, descriptors: Descriptors, max_connections: int, spares: Spares, metrics: Metrics) -> None:
+    def __init__(
+        self, descriptors: Descriptors, max_connections: int, spares: Sequence[Spares], metrics: Metrics
+    ) -> None:
         self.max_connections = min(max_connections, descriptors.connections)
         self._descriptors = descriptors
         # Some more than the limit are taken in, to be told so; behind them others wait.
@@ -86,7 +89,7 @@ class Room:
 
     @property
     def is_left(self) -> bool:
-        return self._spares.hold() and self._metrics.downstream_connections < self._limit
+        return all(each.hold() for each in self._spares) and self._metrics.downstream_connections < self._limit
 
     @property
     def is_tight(self) -> bool:
@@ -100,8 +103,9 @@ class Room:
         self._metrics.accepts_delayed += 1
 
 
-def descriptors() -> Descriptors:
-    """Of this process, once it listens. The soft limit becomes what the system grants (`ulimit -Hn`)."""
+def descriptors(pages: int) -> Descriptors:
+    """Of this process, once it listens; `pages` of the listeners are for pages. The soft limit becomes what the system
+    grants (`ulimit -Hn`)."""
     limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -110,4 +114,4 @@ def descriptors() -> Descriptors:
         pass  # "unlimited" may be more than the kernel can do
     if limit == resource.RLIM_INFINITY:
         limit = 1 << 30
-    return Descriptors(limit, len(os.listdir("/proc/self/fd")) + ADMIN_SPARES + _OTHERS)
+    return Descriptors(limit, len(os.listdir("/proc/self/fd")) + pages * PAGE_SPARES + _OTHERS)

@@ -22,10 +22,12 @@ from proxy.errors import ProtocolError
 
 _MAX_BODY: Final = 1 << 20
 _IDLE_S: Final = 60.0
+_AT_ONCE: Final = 64  # connections to one listener: probes, a few scrapers, somebody who looks
 _PHRASES: Final = {
     200: "OK",
     202: "Accepted",
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
@@ -37,12 +39,14 @@ _PHRASES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a page says. `pieces` instead of `body` for what is too large to make at once."""
+    """What a page says. `pieces` instead of `body` for what is too large to make at once. `fields`: more lines of the
+    head."""
 
     status: int
     body: bytes = b""
     media_type: str = "text/plain; charset=utf-8"
     pieces: Iterable[bytes] | AsyncIterator[bytes] | None = None
+    fields: tuple[bytes, ...] = ()
 
 
 class AnswerBroken(Exception):
@@ -52,17 +56,47 @@ class AnswerBroken(Exception):
 Handler = Callable[[RequestHead, bytes], Answer | Awaitable[Answer]]
 
 
+class PageConnections:
+    """Makes the connections to one listener's pages, and bounds them: what many may reach must not take the files that
+    the data path needs. Of too many the one goes that has asked for nothing for the longest time, so a probe is served
+    whatever else is open."""
+
+    __slots__ = ("_all", "_ended", "_handler", "_kinds")
+
+    def __init__(self, handler: Handler, kinds: FieldKinds, ended: Callable[[], None] = lambda: None) -> None:
+        self._handler = handler
+        self._kinds = kinds
+        self._ended = ended
+        self._all: dict[PageConnection, None] = {}  # who asked last is last
+
+    def __call__(self) -> PageConnection:
+        return PageConnection(self._handler, self._kinds, self)
+
+    def asks(self, connection: PageConnection) -> None:
+        """It is new, or asks for a page."""
+        self._all.pop(connection, None)
+        self._all[connection] = None
+        if len(self._all) > _AT_ONCE:
+            longest = next(iter(self._all))
+            del self._all[longest]
+            longest.cut()
+
+    def ended(self, connection: PageConnection) -> None:
+        self._all.pop(connection, None)
+        self._ended()
+
+
 class PageConnection(asyncio.Protocol):
     """One connection to the pages."""
 
-    __slots__ = ("_body", "_ended", "_handler", "_head", "_is_busy", "_reader", "_timer", "_transport", "_writable")
+    __slots__ = ("_all", "_body", "_handler", "_head", "_is_busy", "_reader", "_timer", "_transport", "_writable")
 
     _transport: asyncio.Transport
     _timer: asyncio.TimerHandle
 
-    def __init__(self, handler: Handler, kinds: FieldKinds, ended: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, handler: Handler, kinds: FieldKinds, all_: PageConnections) -> None:
         self._handler = handler
-        self._ended = ended
+        self._all = all_
         self._reader = RequestReader(kinds, HeadLimits())
         self._head: RequestHead | None = None
         self._body: list[bytes] = []
@@ -73,11 +107,15 @@ class PageConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's has its own base class
         self._start_timer()
+        self._all.asks(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         self._writable.set()
-        self._ended()
+        self._all.ended(self)
+
+    def cut(self) -> None:
+        self._transport.abort()
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -115,6 +153,7 @@ class PageConnection(asyncio.Protocol):
     def _serve(self, head: RequestHead) -> None:
         self._timer.cancel()
         self._start_timer()
+        self._all.asks(self)
         answer = self._handler(head, b"".join(self._body))
         if isinstance(answer, Answer):
             self._say(answer, head)
@@ -141,7 +180,8 @@ class PageConnection(asyncio.Protocol):
 
     def _lines(self, answer: Answer) -> list[bytes]:
         phrase = _PHRASES.get(answer.status, "Error")
-        return [f"HTTP/1.1 {answer.status} {phrase}".encode(), f"Content-Type: {answer.media_type}".encode()]
+        first = [f"HTTP/1.1 {answer.status} {phrase}".encode(), f"Content-Type: {answer.media_type}".encode()]
+        return [*first, *answer.fields]
 
     def _write(self, answer: Answer, *, keep_alive: bool) -> None:
         lines = [*self._lines(answer), b"Content-Length: %d" % len(answer.body)]

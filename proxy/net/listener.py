@@ -20,6 +20,7 @@ import socket
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
 from proxy.background import spawn
@@ -51,6 +52,15 @@ _Factory = Callable[[], asyncio.BaseProtocol]
 
 class ListenError(Exception):
     """An address can't be listened on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The sockets that a process listens on: for each `--listen`, for the admin pages, for `--health-listen`."""
+
+    traffic: list[list[socket.socket]]
+    admin: list[socket.socket]
+    health: list[socket.socket]
 
 
 class Turns(Protocol):

@@ -202,25 +202,3 @@ def _signature(key: bytes, message: bytes) -> bytes:
 def dashed(name: bytes) -> bytes:
     """A field's name as CGI and what is made like it read it, where `_` and `-` are one (RFC 3875 section 4.1.18)."""
     return name.replace(b"_", b"-")
-
-
-MIN_TOKEN: Final = 16  # characters: shorter ones are guessed
-_MAX_TOKENS: Final = 1000  # each is compared with
-
-
-def read_tokens(content: bytes) -> list[bytes]:
-    """The tokens of a file: one a line, of visible ASCII; empty lines and those that begin with `#` don't count.
-
-    Raises: ValueError; its text quotes no token.
-    """
-    tokens = []
-    for number, line in enumerate(content.splitlines(), 1):
-        token = line.strip(OWS)
-        if not token or token.startswith(b"#"):
-            continue
-        if not all(0x21 <= byte <= 0x7E for byte in token) or len(token) < MIN_TOKEN:
-            raise ValueError(f"line {number}: must be at least {MIN_TOKEN} characters of visible ASCII")
-        tokens.append(token)
-    if len(tokens) > _MAX_TOKENS:
-        raise ValueError(f"must be at most {_MAX_TOKENS} tokens")
-    return tokens

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from proxy.adminpages import DRAINING, field, path_and_query, readiness, refusal
+from proxy.admintokens import AdminTokens
 from proxy.codec.events import RequestHead
 from proxy.net.http_server import Answer, AnswerBroken
 from proxy.telemetry.exposition import encoded
@@ -32,21 +33,24 @@ class SupervisorPages:
         own_families: Callable[[], list[Family]],
         why_not_ready: Callable[[], str | None],
         start_drain: Callable[[], None],
+        admin_tokens: AdminTokens | None = None,
     ) -> None:
         self._workers: Final = workers
         self._sums: Final = sums
         self._own_families: Final = own_families
         self._why_not_ready: Final = why_not_ready
         self._start_drain: Final = start_drain
+        self._admin_tokens: Final = admin_tokens
         self._registry: CollectorRegistry | None = None
         self._shown: Sequence[Family] = ()
         self.is_scraped = False
 
     def answer(self, head: RequestHead, body: bytes) -> Answer | Awaitable[Answer]:
-        """The page that a request asks for."""
-        refused = refusal(head)
-        if refused is not None:
-            return refused
+        """What a request on the admin address gets."""
+        return refusal(head, self._admin_tokens) or self.page(head, body)
+
+    def page(self, head: RequestHead, body: bytes) -> Answer | Awaitable[Answer]:
+        """The page of a request that may have it."""
         path, query = path_and_query(head)
         match path:
             case "/livez":

@@ -24,13 +24,14 @@ Family = tuple[str, str, str, list[Sample]]  # name, type, help, samples
 _SUMMED: Final = frozenset({"counter", "histogram", "summary", "gaugehistogram"})
 _LARGEST: Final = frozenset(
     {
-        "pointsman_info",
+        "pointsman_build_info",
         "pointsman_table_age_seconds",
         "pointsman_table_routes",
         "pointsman_table_stale",
+        "pointsman_table_stale_seconds",
     }
 )
-_LEAST: Final = frozenset({"pointsman_controller_connected", "pointsman_controller_synced"})
+_LEAST: Final = frozenset({"pointsman_feed_connected", "pointsman_feed_synced"})
 _MAX_SERIES_OF_THE_DEAD: Final = 10_000
 
 

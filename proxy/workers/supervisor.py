@@ -13,10 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy import errors
+from proxy.adminpages import health
+from proxy.admintokens import AdminTokens
 from proxy.background import spawn
 from proxy.codec.fields import request_kinds
-from proxy.net.http_server import PageConnection
-from proxy.net.listener import Listener
+from proxy.net.http_server import PageConnections
+from proxy.net.listener import Bound, Listener
 from proxy.workers.board import Board
 from proxy.workers.ownmetrics import State, of_processes, of_workers
 from proxy.workers.pages import SupervisorPages
@@ -49,14 +51,14 @@ class Supervisor:
         self,
         settings: Settings,
         arguments: Sequence[str],
-        listening: Sequence[Sequence[socket.socket]],
-        listening_admin: Sequence[socket.socket],
+        bound: Bound,
+        admin_tokens: AdminTokens | None,
     ) -> None:
         self._settings: Final = settings
         self._arguments: Final = arguments
         self._count: Final = settings.workers
-        self._listening: Final = listening
-        self._listening_admin: Final = listening_admin
+        self._bound: Final = bound
+        self._admin_tokens: Final = admin_tokens
         self._board: Final = Board(self._count)
         self._workers: Final[dict[int, Worker]] = {}
         self._deaths: Final = Deaths(self._count)
@@ -70,7 +72,7 @@ class Supervisor:
         self._exit_code = 0
         self._lines: list[str] = []
         self._pages: Final = SupervisorPages(
-            self._all, self._sums, self._own_families, self._why_not_ready, self._stop.set
+            self._all, self._sums, self._own_families, self._why_not_ready, self._stop.set, admin_tokens
         )
 
     async def run(self) -> int:
@@ -78,14 +80,19 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
-        pages = partial(PageConnection, self._pages.answer, request_kinds(errors.BAD_REQUEST))
-        admin = Listener(self._listening_admin, pages)
+        kinds = request_kinds(errors.BAD_REQUEST)
+        pages = [
+            Listener(self._bound.admin, PageConnections(self._pages.answer, kinds)),
+            Listener(self._bound.health, PageConnections(health(self._pages.page), kinds)),
+        ]
+        if self._admin_tokens is not None:
+            spawn(self._admin_tokens.reloading.run(), "tokens of the admin pages")
         places = [spawn(self._keep(number), f"worker {number}") for number in range(1, self._count + 1)]
         for place in places:
             place.add_done_callback(self._place_ended)
         ticking = spawn(self._tick(), "workers' pulses")
         await self._stop.wait()
-        for sockets in self._listening:
+        for sockets in self._bound.traffic:
             for sock in sockets:
                 sock.close()
         for worker in self._living():
@@ -98,7 +105,8 @@ class Supervisor:
                 worker.kill()
             await asyncio.wait(late)
         ticking.cancel()
-        admin.close()
+        for listener in pages:
+            listener.close()
         return self._exit_code
 
     # --- one worker's place ---
@@ -171,8 +179,8 @@ class Supervisor:
             of=self._count,
             control=control,
             board=self._board.fd,
-            listening=[[sock.fileno() for sock in sockets] for sockets in self._listening],
-            admin=_addresses(self._listening_admin),
+            listening=[[sock.fileno() for sock in sockets] for sockets in self._bound.traffic],
+            pages=_addresses([*self._bound.admin, *self._bound.health]),
             name=controller.proxy_id if controller is not None else "",
         )
 
@@ -191,8 +199,9 @@ class Supervisor:
             self._has_been_up = True
             for line in self._lines:
                 say(line)
-            for host, port in _addresses(self._listening_admin):
-                say(f"admin on {host}:{port}")
+            for what, sockets in (("admin", self._bound.admin), ("health", self._bound.health)):
+                for host, port in _addresses(sockets):
+                    say(f"{what} on {host}:{port}")
         elif self._has_been_up:
             say(f"worker {number} (process {worker.process}) serves")
 

@@ -21,6 +21,7 @@ KEY = "qwblp48fpmb30"
 PORT = 8081
 _LISTENING = re.compile(r"listening on (?P<host>\S+):(?P<port>\d+) for")
 _ADMIN = re.compile(r"admin on \S+:(\d+)")
+_HEALTH = re.compile(r"health on \S+:(\d+)")
 
 
 def route(
@@ -89,6 +90,8 @@ class Proxy:
     lines: list[str] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     admin: int = 0
+    health: int = 0
+    admin_token: str | None = None
 
     @property
     def port(self) -> int:
@@ -96,9 +99,10 @@ class Proxy:
 
     def page(self, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, bytes]:
         """Status and body of an admin page."""
+        headers = {"Authorization": f"Bearer {self.admin_token}"} if self.admin_token is not None else {}
         connection = http.client.HTTPConnection("127.0.0.1", self.admin, timeout=10)
         with contextlib.closing(connection):
-            connection.request(method, path, body)
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, response.read()
 
@@ -142,6 +146,8 @@ class Proxy:
             self.lines.append(line.rstrip("\n"))
             if match := _LISTENING.search(line):
                 self.ports.append(int(match["port"]))
+            elif match := _HEALTH.search(line):
+                self.health = int(match[1])
             elif match := _ADMIN.search(line):
                 self.admin = int(match[1])
                 until_admin.set()
@@ -159,6 +165,7 @@ def run_proxy(
     prefix: tuple[str, ...] = (),
     controller: str | None = None,
     workload: str = WORKLOAD,
+    admin: str = "127.0.0.1:0",
 ) -> Iterator[Proxy]:
     """A proxy in front of baselines (ports on loopback, or addresses). `controller`: its URL, in place of a table.
 
@@ -170,7 +177,7 @@ def run_proxy(
     for baseline, workload_port in zip(baselines, workload_ports, strict=True):
         address = baseline if isinstance(baseline, str) else f"127.0.0.1:{baseline}"
         arguments += ["--listen", "127.0.0.1:0", "--baseline", address, "--workload-port", str(workload_port)]
-    with _running(tmp_path, [*arguments, *flags], document, environ, prefix) as proxy:
+    with _running(tmp_path, [*arguments, *flags], document, environ, prefix, admin) as proxy:
         yield proxy
 
 
@@ -198,9 +205,10 @@ def _running(
     document: Mapping[str, object] | None,
     environ: Mapping[str, str] | None,
     prefix: Sequence[str] = (),
+    admin: str = "127.0.0.1:0",
 ) -> Iterator[Proxy]:
     path = tmp_path / "table.json"
-    command = [*prefix, sys.executable, "-m", "proxy", *arguments, "--admin", "127.0.0.1:0"]
+    command = [*prefix, sys.executable, "-m", "proxy", *arguments, "--admin", admin]
     if "--controller" not in arguments:
         if not path.exists():
             write_table(path, document if document is not None else table())

@@ -44,6 +44,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 OPTIONS: tuple[Option[object], ...] = (
     *flags.OPTIONS,
     *CONTROLLER_OPTIONS,
+    *explain_command._PROXY_OPTIONS,
     *explain_command._OPTIONS,
     *(option for command in COMMANDS for option in command.options),
 )

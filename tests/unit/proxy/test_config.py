@@ -276,11 +276,23 @@ class TestAddressesThatMeet:
     def test_admin_stays_on_loopback(self, admin: str) -> None:
         [fault] = faults(argv("--admin", admin))
         assert fault.startswith(f"--admin: {admin} is not a loopback address")
-        assert "token" in fault
+        assert "needs --admin-token-file" in fault
+        assert parse(argv("--admin", admin, "--admin-token-file", "tokens"), {}).admin_token_file == "tokens"
 
     @pytest.mark.parametrize("admin", ["127.0.0.9:1", "[::1]:1", "localhost:0"])
     def test_loopback_forms(self, admin: str) -> None:
         assert str(parse(argv("--admin", admin), {}).admin) == admin
+
+    @pytest.mark.parametrize("health", ["0.0.0.0:1", "[::]:1", "10.0.0.5:1", "127.0.0.1:0"])
+    def test_health_may_be_anywhere(self, health: str) -> None:
+        assert str(parse(argv("--health-listen", health), {}).health_listen) == health
+
+    @pytest.mark.parametrize(
+        ("health", "other"),
+        [("0.0.0.0:16006", "--listen"), ("127.0.0.1:8081", "--baseline"), ("0.0.0.0:16020", "--admin")],
+    )
+    def test_health_where_something_else_is(self, health: str, other: str) -> None:
+        assert faults(argv("--health-listen", health)) == [f"--health-listen: {health} is also given as {other}"]
 
 
 class TestPreviews:

@@ -11,7 +11,7 @@ import pytest
 from proxy import errors
 from proxy.codec.events import RequestHead
 from proxy.codec.fields import request_kinds
-from proxy.net.http_server import Answer, AnswerBroken, PageConnection
+from proxy.net.http_server import Answer, AnswerBroken, PageConnections
 from tests.support.loop import FakeLoop
 from tests.support.transport import FakeTransport
 
@@ -37,7 +37,7 @@ class Page:
         self.asked: list[bytes] = []
         self.pieces: list[bytes] = [b"ab", b"cde"]
         self.go = asyncio.Event()
-        self.transport = FakeTransport(PageConnection(self._answer, request_kinds(errors.BAD_REQUEST)))
+        self.transport = FakeTransport(PageConnections(self._answer, request_kinds(errors.BAD_REQUEST))())
 
     def _answer(self, head: RequestHead, body: bytes) -> Answer | Awaitable[Answer]:
         text = b"%b %b %b" % (head.method, head.target, body[:16])

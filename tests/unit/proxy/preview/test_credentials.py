@@ -9,7 +9,7 @@ import pytest
 
 from proxy.codec.edits import edit_fields
 from proxy.codec.events import RequestHead
-from proxy.preview.credentials import MIN_TOKEN, Credentials, Tokens, read_tokens
+from proxy.preview.credentials import Credentials, Tokens
 from tests.support.exchange import request_head
 from tests.support.h2script import http2_head
 
@@ -211,22 +211,6 @@ class TestWithout:
         began_s = time.perf_counter()
         assert of.without(b"authorization", b"of-the-application-itself " * 2400) is not None
         assert time.perf_counter() - began_s < 0.5
-
-
-class TestFile:
-    def test_tokens(self) -> None:
-        assert read_tokens(b"# team\r\n\n  " + TOKEN + b"\t\n" + OTHER) == [TOKEN, OTHER]
-        assert read_tokens(b"") == []
-
-    @pytest.mark.parametrize("line", [b"x" * (MIN_TOKEN - 1), b"two words of a token", b"t\xc3\xb6ken-of-the-team"])
-    def test_refused(self, line: bytes) -> None:
-        with pytest.raises(ValueError, match="line 2: must be at least 16 characters of visible ASCII") as caught:
-            read_tokens(TOKEN + b"\n" + line)
-        assert line.decode() not in str(caught.value)
-
-    def test_too_many(self) -> None:
-        with pytest.raises(ValueError, match="at most 1000"):
-            read_tokens(b"\n".join(b"token-with-a-number-%d" % number for number in range(1001)))
 
 
 def test_whether_anybody_can_be_let_in() -> None:

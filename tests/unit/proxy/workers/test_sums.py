@@ -7,6 +7,7 @@ import marshal
 import pytest
 
 from proxy import errors
+from proxy.release import RELEASE
 from proxy.routing.decision import Decision
 from proxy.telemetry.exposition import Exposition, FeedState, TableState
 from proxy.telemetry.metrics import Metrics
@@ -22,7 +23,7 @@ def of_a_worker(requests: int, *, version: str = "1", age_s: float = 1.0, connec
     for _ in range(requests):
         metrics.finished(SANDBOX, errors.ROUTE, 200, 0.002)
     metrics.downstream_connections = metrics.downstream_connections_total = requests
-    table = TableState(version, age_s, routes=3, is_stale=age_s > 5, refused_total=requests)
+    table = TableState(version, age_s, stale_s=age_s, routes=3, is_stale=age_s > 5, refused_total=requests)
     feed = FeedState(
         connected, is_synced=True, connected_total=1, failures_total=0, state_file_failures_total=0, lost_counts_total=0
     )
@@ -53,10 +54,10 @@ def test_gauges_by_what_they_mean() -> None:
     assert value(total, "pointsman_table_age_seconds") == 9
     assert value(total, "pointsman_table_routes") == 3
     assert value(total, "pointsman_table_stale") == 1
-    assert value(total, "pointsman_controller_connected") == 0
-    assert value(total, "pointsman_controller_synced") == 1
+    assert value(total, "pointsman_feed_connected") == 0
+    assert value(total, "pointsman_feed_synced") == 1
     assert [value(total, "pointsman_table_info", version=version) for version in "12"] == [1, 1]
-    assert value(total, "pointsman_info", compiled=_compiled()) == 1
+    assert value(total, "pointsman_build_info", version=RELEASE, compiled=_compiled()) == 1
 
 
 def _compiled() -> str:
