@@ -1,5 +1,6 @@
 """What runs: sidecar, router, Envoy, nginx as a proxy, or nothing in between (direct). All with the same routes."""
 
+import importlib.util
 import json
 import os
 import sys
@@ -21,6 +22,10 @@ _START_TIMEOUT_S = (
 )
 
 
+# What a sidecar tells of its requests, by the word behind a `+`: nothing unless asked for.
+TOLD = ("log", "log-1%", "traces")
+
+
 class NotInstalled(LookupError):
     """The target's program is not on this machine; the text says how to get it."""
 
@@ -28,17 +33,18 @@ class NotInstalled(LookupError):
 @dataclass(frozen=True, slots=True)
 class Sidecar:
     """Which code runs as the sidecar or router, so that two checkouts or two interpreters can be compared; in how many
-    processes."""
+    processes. `told`: what it tells of its requests, words of `TOLD`."""
 
     python: Path = Path(sys.executable)
     checkout: Path = HERE
     workers: int = 1
+    told: tuple[str, ...] = ()
 
     @classmethod
-    def of_checkout(cls, checkout: Path) -> "Sidecar":
+    def of_checkout(cls, checkout: Path, told: tuple[str, ...] = ()) -> "Sidecar":
         """The interpreter of the checkout's own virtual environment, or ours if it has none."""
         own = checkout / ".venv" / "bin" / "python"
-        return cls(own if own.exists() else Path(sys.executable), checkout.resolve())
+        return cls(own if own.exists() else Path(sys.executable), checkout.resolve(), told=told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,12 @@ class Target:
     ports: dict[bool, int]  # by tagged
     child: Child | None
     start_ms: float  # from the start of its process to the first request that reached a sandbox
+    collector: Child | None = None  # of its spans
 
     def stop(self) -> None:
-        if self.child:
-            self.child.stop()
+        for child in (self.child, self.collector):
+            if child:
+                child.stop()
 
 
 def direct(scene: Scene, sandboxes: int) -> Target:
@@ -72,8 +80,15 @@ def start(kind: str, scene: Scene, sandboxes: int, sidecar: Sidecar | None = Non
     home = scene.new_folder(f"{kind}-{sandboxes}")
     env = None
     cwd = None
+    collector = None
     if kind in ("sidecar", "router"):
-        command, env, cwd = _sidecar(scene, sandboxes, port, home, sidecar or Sidecar(), is_router=kind == "router")
+        sidecar = sidecar or Sidecar()
+        command, env, cwd = _sidecar(scene, sandboxes, port, home, sidecar, is_router=kind == "router")
+        for word in sidecar.told:
+            command += _told(word, home)
+        if "traces" in sidecar.told:
+            collector, otlp = _collector(scene, home)
+            env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp}
     elif kind in ENVOYS:
         command = _envoy(scene, sandboxes, port, home, ENVOYS[kind])
     else:
@@ -84,8 +99,30 @@ def start(kind: str, scene: Scene, sandboxes: int, sidecar: Sidecar | None = Non
         answered_ns = scene.first_answer(child, port, sandboxes, _START_TIMEOUT_S)
     except BaseException:
         child.stop()
+        if collector:
+            collector.stop()
         raise
-    return Target(name or kind, sandboxes, {False: port, True: port}, child, (answered_ns - started_ns) / 1e6)
+    start_ms = (answered_ns - started_ns) / 1e6
+    return Target(name or kind, sandboxes, {False: port, True: port}, child, start_ms, collector)
+
+
+def _told(word: str, home: Path) -> list[str]:
+    """The options for one word of `TOLD`."""
+    if word == "traces":
+        return ["--traces", "otel"]
+    log = ["--access-log", "json", "--access-log-file", str(home / "access.log")]
+    return log if word == "log" else [*log, "--access-log-sample", "0.01"]
+
+
+def _collector(scene: Scene, home: Path) -> tuple[Child, str]:
+    """One that takes spans and drops them, on the load's cores; and its URL."""
+    spec = importlib.util.find_spec("rotel")
+    if spec is None or spec.origin is None:
+        raise NotInstalled("no collector for spans: pip install 'rotel>=0.0.1a15'")
+    http, grpc = free_port(), free_port()
+    command = [str(Path(spec.origin).parent / "rotel-agent"), "start", "--exporter", "blackhole"]
+    command += ["--otlp-http-endpoint", f"127.0.0.1:{http}", "--otlp-grpc-endpoint", f"127.0.0.1:{grpc}"]
+    return Child(command, cpus=scene.cores.load, log=home / "collector"), f"http://127.0.0.1:{http}"
 
 
 def _sidecar(

@@ -2,6 +2,7 @@
 
 python -m benchmarks cpu --target sidecar --sandboxes 1 --tagged --against envoy
 python -m benchmarks cpu --target sidecar --against sidecar:../before      # another checkout, same load, same minute
+python -m benchmarks cpu --against sidecar+log --against sidecar+traces    # what a log and spans cost
 python -m benchmarks cpu --grpc --tagged --against envoy                   # unary calls over h2c
 """
 
@@ -17,13 +18,18 @@ from benchmarks.grpc.calls import STYLES
 from benchmarks.grpc.rounds import GrpcLoad, closed_round
 from benchmarks.rounds import Load, cpu_round
 from benchmarks.scene import Scene
-from benchmarks.targets import KINDS, Sidecar, Target, start
+from benchmarks.targets import KINDS, TOLD, Sidecar, Target, start
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    target = f"{', '.join(KINDS)}; sidecar:DIR runs the proxy of another checkout, by its .venv if it has one"
+    target = (
+        f"{', '.join(KINDS)}; sidecar:DIR runs the proxy of another checkout, by its .venv if it has one;"
+        f" sidecar+WORD tells of its requests: {', '.join(TOLD).replace('%', '%%')}"
+    )
     parser.add_argument("--target", default="sidecar", help=target)
-    parser.add_argument("--against", help="a second target, measured in turn with the first")
+    parser.add_argument(
+        "--against", action="append", default=[], help="another target, measured in turn with the first; repeatable"
+    )
     parser.add_argument("--sandboxes", type=int, default=1)
     parser.add_argument("--tagged", action="store_true", help="requests carry a routing key")
     parser.add_argument("--python", type=Path, help="interpreter that runs the first target, if it is a sidecar")
@@ -41,8 +47,7 @@ def run(options: argparse.Namespace, scene: Scene, stack: ExitStack) -> int:
     if (options.up or options.down) and not (scene.nginx_origin and generators.wrk()):
         raise SystemExit("--up and --down need wrk and nginx")
     targets = [_start(options.target, options.python, scene, options.sandboxes, stack)]
-    if options.against:
-        targets.append(_start(options.against, None, scene, options.sandboxes, stack))
+    targets += [_start(other, None, scene, options.sandboxes, stack) for other in options.against]
     points = [Point("cpu", target.name, target.sandboxes, options.tagged) for target in targets]
     measure = _measure(options)
     for target in targets:
@@ -53,9 +58,10 @@ def run(options: argparse.Namespace, scene: Scene, stack: ExitStack) -> int:
             _say(number + 1, point)
     for point in points:
         print(_line(point))
-    between = ratio(points[0], points[1], "cpu_us") if len(points) == 2 else None
-    if between:
-        print(f"ratio {between.median:.3f} ({between.low:.3f}-{between.high:.3f})")
+    for other in points[1:]:
+        between = ratio(points[0], other, "cpu_us")
+        if between:
+            print(f"{points[0].target} / {other.target} {between.median:.3f} ({between.low:.3f}-{between.high:.3f})")
     return 1 if any(point.void for point in points) else 0
 
 
@@ -74,13 +80,16 @@ def _measure(options: argparse.Namespace) -> Callable[[Scene, Target, int], Roun
 
 
 def _start(spec: str, python: Path | None, scene: Scene, sandboxes: int, stack: ExitStack) -> Target:
-    kind, _, checkout = spec.partition(":")
+    words, _, checkout = spec.partition(":")
+    kind, *told = words.split("+")
     if kind not in KINDS:
         raise SystemExit(f"--target {spec}: known are {', '.join(KINDS)}")
-    sidecar = Sidecar.of_checkout(Path(checkout)) if checkout else Sidecar()
+    if not set(told) <= set(TOLD):
+        raise SystemExit(f"--target {spec}: behind a + are known {', '.join(TOLD)}")
+    sidecar = Sidecar.of_checkout(Path(checkout), tuple(told)) if checkout else Sidecar(told=tuple(told))
     if python:
         # absolute, but not resolved: the interpreter of a virtual environment is a link, and the link is what counts
-        sidecar = Sidecar(python.absolute(), sidecar.checkout)
+        sidecar = Sidecar(python.absolute(), sidecar.checkout, sidecar.told)
     target = start(kind, scene, sandboxes, sidecar, spec)
     stack.callback(target.stop)
     return target

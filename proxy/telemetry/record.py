@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from binascii import unhexlify
 from typing import Final
 
 from proxy.codec.events import RequestHead
@@ -17,9 +19,6 @@ NO_CALL: Final = -1
 # gRPC statuses that are the server's failure rather than the caller's: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
 # INTERNAL, UNAVAILABLE, DATA_LOSS. Spec: OpenTelemetry's semantic conventions for gRPC spans, of a server.
 _SERVER_FAILURES: Final = (2, 4, 12, 13, 14, 15)
-
-_TRACEPARENT: Final = b"traceparent:"
-_REQUEST_ID: Final = b"x-request-id:"
 
 
 class Record:
@@ -101,40 +100,60 @@ class Record:
 
 
 def identifiers(head: RequestHead) -> tuple[bytes, bytes]:
-    """The values of `traceparent` and `x-request-id`, empty where there is none; the first of several."""
-    trace = request_id = b""
+    """The values of `traceparent` and `x-request-id`, empty where there is none; the first of several.
+
+    Fields that only a log wants are looked for here, not where heads are read, which every request pays for.
+    """
+    traceparent = request_id = b""
     if head.is_http2:
         for field in head.fields:
             if field.name == b"traceparent":
-                trace = trace or field.value
+                traceparent = traceparent or field.value
             elif field.name == b"x-request-id":
                 request_id = request_id or field.value
-        return trace, request_id
+        return traceparent, request_id
     for line in head.lines:
-        first = line[0] | 32  # a line is never empty; one comparison leaves most of them out
-        if first == 116:  # "t"
-            if not trace and line[:12].lower() == _TRACEPARENT:
-                trace = line[12:].strip(b" \t")
-        elif first == 120 and not request_id and line[:13].lower() == _REQUEST_ID:  # "x"
-            request_id = line[13:].strip(b" \t")
-    return trace, request_id
+        if len(line) < 14:
+            continue
+        # Most lines are told apart by two letters, without making an object.
+        first = line[0] | 32
+        if first == 116 and line[5] | 32 == 112 and line[:12].lower() == b"traceparent:":  # "t....p"
+            traceparent = traceparent or _value(line, 12)
+        elif first == 120 and line[2] | 32 == 114 and line[:13].lower() == b"x-request-id:":  # "x.r"
+            request_id = request_id or _value(line, 13)
+    return traceparent, request_id
 
 
-def trace_parts(traceparent: bytes) -> tuple[bytes, bytes, bytes] | None:
-    """Trace id, parent id and flags, in lowercase hexadecimal; None: not valid.
+def _value(line: bytes, at: int) -> bytes:
+    """What stands behind the colon."""
+    if line[at] == 32 and line[-1] > 32 and len(line) > at + 1 and line[at + 1] > 32:
+        return line[at + 1 :]
+    return line[at:].strip(b" \t")
+
+
+def trace_id(traceparent: bytes) -> str:
+    """The trace that a valid `traceparent` names, else empty. What stands behind it is not looked at."""
+    if len(traceparent) < 55 or traceparent[2] != 45 or traceparent[35] != 45 or traceparent[52] != 45:
+        return ""
+    trace = traceparent[3:35]
+    try:
+        unhexlify(trace)
+    except ValueError:
+        return ""
+    return "" if trace == _NO_TRACE else trace.decode("ascii")
+
+
+def trace_parts(traceparent: bytes) -> tuple[int, int, int] | None:
+    """Trace, parent and flags of a valid `traceparent`.
 
     Spec: W3C Trace Context, section 3.2. A later version than 00 may have more behind a dash.
     """
-    if len(traceparent) != 55 and (len(traceparent) < 55 or traceparent[:2] == b"00" or traceparent[55] != 45):
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None or match[1] == b"ff" or (match[1] == b"00" and match[5]):
         return None
-    version, trace, parent, flags = traceparent[:2], traceparent[3:35], traceparent[36:52], traceparent[53:55]
-    if traceparent[2] != 45 or traceparent[35] != 45 or traceparent[52] != 45 or version == b"ff":
-        return None
-    if (version + trace + parent + flags).translate(None, _HEX) or trace == _NO_TRACE or parent == _NO_PARENT:
-        return None
-    return trace, parent, flags
+    trace, parent, flags = int(match[2], 16), int(match[3], 16), int(match[4], 16)
+    return (trace, parent, flags) if trace and parent else None
 
 
-_HEX: Final = b"0123456789abcdef"
+_TRACEPARENT: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NO_TRACE: Final = b"0" * 32
-_NO_PARENT: Final = b"0" * 16

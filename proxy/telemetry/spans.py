@@ -111,12 +111,12 @@ def spans_by(exporters: Sequence[str]) -> Spans:
 
 def _parent(head: RequestHead) -> Context:
     traceparent, _ = identifiers(head)
-    parts = trace_parts(traceparent) if traceparent else None
+    parts = trace_parts(traceparent)
     if parts is None:
         return _ROOT
     trace, parent, flags = parts
     state = TraceState.from_header([line.decode("latin-1") for line in head.tracestate]) if head.tracestate else None
-    context = SpanContext(int(trace, 16), int(parent, 16), True, TraceFlags(int(flags, 16)), state)
+    context = SpanContext(trace, parent, True, TraceFlags(flags), state)
     return set_span_in_context(NonRecordingSpan(context), _ROOT)
 
 
