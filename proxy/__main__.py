@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from proxy.workers.member import Member
 
 
+_log = logging.getLogger(__name__)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the proxy until it is asked to stop. Exit codes: SPEC 6."""
     arguments = sys.argv[1:] if argv is None else argv
@@ -35,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _refuse(error.faults)
     if settings.workers > 1:
-        _log_as("")
+        from proxy.speaking import speak
+
+        speak()
         return asyncio.run(_supervise(settings, arguments))
     return _serve(settings, None)
 
@@ -53,14 +58,11 @@ def _serve(settings: Settings, member: Member | None) -> int:
     import uvloop
 
     from proxy.heap import keep_buffers
+    from proxy.speaking import speak
 
     keep_buffers()
-    _log_as(f"worker {member.spec.worker}: " if member is not None else "")
+    speak(f"worker {member.spec.worker}: " if member is not None else "")
     return uvloop.run(_run(settings, member))
-
-
-def _log_as(who: str) -> None:
-    logging.basicConfig(format=f"pointsman proxy: {who}%(message)s", level=logging.INFO, stream=sys.stderr)
 
 
 async def _supervise(settings: Settings, arguments: Sequence[str]) -> int:
@@ -322,6 +324,7 @@ async def _run(settings: Settings, member: Member | None) -> int:
         member.serve(admin, announcements)
 
     await stop.wait()
+    _log.info("asked to stop: %d connections may end what they do", len(connections))
     await (asyncio.sleep(settings.drain.delay_s) if member is None else member.delay(settings.drain.delay_s))
     limit_s = settings.drain.timeout_s
     began_s = loop.time()
@@ -338,7 +341,7 @@ async def _run(settings: Settings, member: Member | None) -> int:
     pool.close()
     watching.close()
     if not is_clean:
-        sys.stderr.write("pointsman proxy: the drain's time limit passed, connections were cut\n")
+        _log.warning("the drain's time limit passed, connections were cut (--drain-timeout)")
     return 0
 
 

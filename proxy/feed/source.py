@@ -6,6 +6,7 @@ A router's counters are by workload, and its places ask for them, so they are ma
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Sequence
 from typing import Final
@@ -22,6 +23,8 @@ from proxy.routertables import RouterTables
 from proxy.tables import TableHolder
 from proxy.telemetry.exposition import FeedState
 from proxy.telemetry.traffic import KeyTraffic, RouterTraffic
+
+_log = logging.getLogger(__name__)
 
 
 class Feed:
@@ -122,5 +125,10 @@ class Feed:
             async with asyncio.timeout(self._settings.sync_timeout_s):
                 await self._link.first_sync.wait()
         except TimeoutError:
-            pass
+            _log.warning(
+                "no table of the controller within --sync-timeout: ready all the same; %s",
+                "the last run's is in force"
+                if self._receiver.is_whole
+                else "tagged requests get 503 until there is one",
+            )
         self._is_ready = True

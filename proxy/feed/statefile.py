@@ -111,7 +111,7 @@ class StateFile:
     def refused(self, why: str) -> None:
         """Note that the file could not be used."""
         self.failures_total += 1
-        _log.error("state file %s refused, starting without a table: %s", self.path, why)
+        _log.error("state file %s refused, starting without a table (the next one replaces it): %s", self.path, why)
 
     def _parts(self, raw: bytes) -> list[Snapshot]:
         seal, _, content = raw.partition(b"\n")
@@ -206,7 +206,11 @@ class StateFile:
         self.failures_total += 1
         if why != self._said:
             self._said = why
-            _log.error("state file %s can't be written: %s", self.path, why)
+            _log.error(
+                "state file %s can't be written, so a restart while the controller is away would have no table: %s",
+                self.path,
+                why,
+            )
 
     def _copy(self, current: Slice, position: int | None) -> _Copy:
         return _Copy(

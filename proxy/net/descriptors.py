@@ -7,6 +7,7 @@ are made only when requests need them, and for refusing more downstream connecti
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ _RESERVE_AT_MOST: Final = 1024
 PAGE_SPARES: Final = 8
 # The watch of the table file, a process that reads it, the pages' files.
 _OTHERS: Final = 16
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,10 @@ class Room:
     def delayed(self) -> None:
         """A connection waits to be accepted."""
         self._metrics.accepts_delayed += 1
+        _log.warning(
+            "connections wait to be accepted, %d are served: over --max-connections, or out of files (ulimit -Hn)",
+            self._metrics.downstream_connections,
+        )
 
 
 def descriptors(pages: int) -> Descriptors:

@@ -142,7 +142,7 @@ class H2Upstream(H2Transport):
         self._get_ready()
         self._pool.lost(self)
         if not self.is_proven and self.streams:
-            self.address.failed(self._pool.now_s)
+            self.address.failed(self._pool.now_s, errors.UPSTREAM_CLOSED.text)
         self._end_streams(errors.UPSTREAM_CLOSED)
 
     # --- from the peer ---
@@ -194,7 +194,7 @@ class H2Upstream(H2Transport):
     def on_fault(self, fault: ConnectionFault) -> None:
         self.end_reason = errors.UPSTREAM_INVALID
         self._get_ready()
-        self.address.failed(self._pool.now_s)
+        self.address.failed(self._pool.now_s, errors.UPSTREAM_INVALID.text)
         self._pool.forget_shared(self)
         self.close_written()
         self._end_streams(errors.UPSTREAM_INVALID)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -30,6 +31,8 @@ from proxy.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from proxy.net.passing import PassedUpstream
+
+_log = logging.getLogger(__name__)
 
 # More idle connections than this to one address are of no use to one core.
 _MAX_IDLE: Final = 512
@@ -229,6 +232,9 @@ class Pool:
         address, network = upstream.address, self._network
         endpoint = address.endpoint
         if network.is_refused(address.host, endpoint):
+            _log.warning(
+                "%s is refused: no connection is ever made to %s (--destination-allow)", endpoint, address.host
+            )
             return errors.DESTINATION_REFUSED
         source = self.source(endpoint, address.host)
         loop = asyncio.get_running_loop()
@@ -255,8 +261,9 @@ class Pool:
             elif upstream in self._all:
                 self.lost(upstream)  # closed by the time limit just as it stood, of which uvloop says nothing
             if error.errno in (errno.EMFILE, errno.ENFILE):
+                _log.error("no connection to %s: no more files may be open (ulimit -Hn)", endpoint)
                 return errors.OUT_OF_FILES  # our own lack, nobody's failure
-            address.failed(self.now_s)
+            address.failed(self.now_s, error.strerror or type(error).__name__)
             return errors.SANDBOX_TIMEOUT if isinstance(error, TimeoutError) else errors.SANDBOX_UNREACHABLE
         finally:
             address.connections -= 1  # `opened` has counted it
@@ -320,7 +327,9 @@ class Pool:
             async with asyncio.timeout(self._timeouts.connect_timeout_s):
                 hosts, ttl_s = await self._network.look_up(target.endpoint.host)
             target.found(hosts, loop.time() + ttl_s)
-        except OSError:
+        except OSError as error:
+            why = error.strerror or str(error) or "no answer in time"
+            _log.warning("no address of %s is found (--dns-server): %s", target.endpoint.host, why)
             # Nobody could tell, so what was known is kept; a name that was never known counts as one without addresses.
             target.found([address.host for address in target.addresses], loop.time() + _LOOK_UP_AGAIN_S)
 

@@ -12,6 +12,7 @@ than refused.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from math import inf
 from random import random
@@ -23,6 +24,8 @@ from proxy.routing.names import Endpoint
 if TYPE_CHECKING:
     from proxy.net.h2_upstream import H2Upstream
     from proxy.net.upstream import H1Upstream
+
+_log = logging.getLogger(__name__)
 
 _FIRST_ASIDE_S: Final = 1.0
 _MOST_ASIDE_S: Final = 30.0
@@ -68,18 +71,27 @@ class Address:
         return load
 
     @property
+    def _name(self) -> str:
+        endpoint = str(self.endpoint)
+        return endpoint if self.host == self.endpoint.host else f"{endpoint} ({self.host})"
+
+    @property
     def is_failing(self) -> bool:
         return self._aside_s > 0
 
-    def failed(self, now_s: float) -> None:
+    def failed(self, now_s: float, why: str) -> None:
         """A connection was refused, or broke before it answered. Many that fail at once count as one."""
         if self.aside_until_s > now_s and not self._is_on_trial:
             return
+        if not self._aside_s:
+            _log.warning("%s fails, is it up? %s", self._name, why)
         self._is_on_trial = False
         self._aside_s = min(max(_FIRST_ASIDE_S, self._aside_s * 2), _MOST_ASIDE_S)
         self.aside_until_s = now_s + self._aside_s
 
     def succeeded(self) -> None:
+        if self._aside_s:
+            _log.info("%s answers again", self._name)
         self._is_on_trial = False
         self._aside_s = self.aside_until_s = 0.0
 

@@ -200,7 +200,7 @@ class H1Upstream:
 
     def _fail(self, exchange: Exchange, reason: Reason) -> None:
         if not self._response_begun and not self.is_reused:  # a reused one may just have been stale
-            self.address.failed(self._pool.now_s)
+            self.address.failed(self._pool.now_s, reason.text)
         self._exchange = None
         self._transport.abort()
         exchange.upstream_failed(reason)
