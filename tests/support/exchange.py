@@ -25,6 +25,8 @@ from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Mapping, Route, RoutingTable
 from proxy.sides import NO_CODE, Port
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.watch import Watch
+from proxy.watched import new_exchange
 
 WORKLOAD = Workload("hotrod", "Deployment", "location")
 PORT = 8081
@@ -245,6 +247,7 @@ class Script:
     baseline_version: int = AS_IT_CAME
     appends_forwarded: bool = False
     is_looped: bool = False
+    watch: Watch | None = None
     place: Place | None = None  # where its request arrives, if not at the sidecar of `table`
 
     def __post_init__(self) -> None:
@@ -268,6 +271,7 @@ class Script:
             decision_field=self.decision_field,
             appends_forwarded=self.appends_forwarded,
             baseline_version=self.baseline_version,
+            watch=self.watch,
         )
 
     @property
@@ -276,7 +280,7 @@ class Script:
         return self.used[-1]
 
     def start(self, head: RequestHead) -> list[str]:
-        self.exchange = Exchange(self.port, self.down, head)
+        self.exchange = new_exchange(self.port, self.down, head)
         return self._after(self.exchange.start)
 
     def connected(self) -> list[str]:
