@@ -138,8 +138,8 @@ ISTIO_MODE: Final = Option(
     "istio-mode",
     "off|rules|router",
     choice("off", "rules", "router"),
-    "whether routers stand in an Istio mesh, for all (router) or for what rules can't hold (rules): they call forks by "
-    "their own hosts then (`authority: destination`), since the mesh routes by host again; off: as the request says",
+    "how forks are called in an Istio mesh: router: routers call them by their own hosts (`authority: destination`), "
+    "since the mesh routes by host again; rules and off: with the host that the request has",
     default="off",
 )
 DRAIN_LIMIT: Final = Option(
@@ -191,11 +191,6 @@ class Settings:
     istio_mode: str  # off, rules or router
     drain_limit_s: float
 
-    @property
-    def has_mesh(self) -> bool:
-        """Whether routers call forks through a mesh: in rules mode too, those that were too many for rules."""
-        return self.istio_mode != "off"
-
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """The settings that flags (without the program's name) and variables ask for.
@@ -246,8 +241,7 @@ def help_text() -> str:
     return (
         "usage: pointsman controller --source dir:DIR [--listen HOST:PORT] [...]\n"
         "\n"
-        "Makes sandboxes and route groups the routing table of all proxies. REST API: GET /openapi.json. A page for\n"
-        "people: /ui.\n"
+        "Makes sandboxes and route groups the routing table of all proxies. REST API: GET /openapi.json, page: /ui.\n"
         "Each flag has an environment variable, named below; a flag beats it. There, commas separate repeated values.\n"
         "\n"
         f"{help_rows(OPTIONS)}\n"

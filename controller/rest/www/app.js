@@ -60,7 +60,7 @@ function schedule() {
 }
 
 function shownObjects() {
-  const found = matching(model.objects.values(), by("filter").value);
+  const found = matching(model.byName(), by("filter").value);
   const troubled = (object) => look.troubles(object).length > 0;
   return ordered(by("only-trouble").checked ? found.filter(troubled) : found, by("order").value, troubled);
 }
@@ -73,7 +73,7 @@ function shownProxies() {
 
 function render() {
   if (model.table === null) return;
-  look = new Look(model, Date.now() + ahead, reader.namespaces === null ? seesAll : seesWorkload);
+  look = new Look(model, Date.now() + ahead, reader.namespaces === null ? seesAll : seesWorkload, look);
   objects.render(shownObjects());
   proxies.render(shownProxies());
   setText(by("summary"), summaryOf(look));

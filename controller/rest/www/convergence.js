@@ -54,10 +54,11 @@ export function answers(object) {
 
 /**
  * One look at all of it, at one moment: what is the same for many objects is found out once.
- * `sees(workload)`: whether its proxies are shown to this reader.
+ * `sees(workload)`: whether its proxies are shown to this reader. `before`: the look before this one, whose findings stand
+ * for objects of which nothing has changed since.
  */
 export class Look {
-  constructor(model, now, sees = () => true) {
+  constructor(model, now, sees = () => true, before = null) {
     this.model = model;
     this.now = now;
     this.#sees = sees;
@@ -66,20 +67,23 @@ export class Look {
         this.#late.push([known, model.proxies.get(id)?.row.proxy ?? id]);
       }
     }
+    this.#proxies = model.proxiesRevision;
+    const isAlike = before !== null && before.#proxies === this.#proxies && before.#sees === sees;
+    if (isAlike && this.#late.length + before.#late.length === 0) this.#troubles = before.#troubles;
   }
 
   #sees;
   #late = []; // what each has, and who
+  #proxies; // their revision
   #ofWorkloads = new Map();
-  #troubles = new Map();
+  #troubles = new WeakMap(); // by object, which is another one when its row has changed: its counts, and what is wrong
 
   /** All that is wrong with an object, the worst first. */
   troubles(object) {
-    let found = this.#troubles.get(object);
-    if (found === undefined) {
-      found = this.#find(object);
-      this.#troubles.set(object, found);
-    }
+    const known = this.#troubles.get(object);
+    if (known !== undefined && known.traffic === object.traffic) return known.found;
+    const found = this.#find(object);
+    this.#troubles.set(object, { traffic: object.traffic, found });
     return found;
   }
 

@@ -17,6 +17,7 @@ export class Model {
 
   #traffic;
   #byWorkload = null;
+  #byName = null;
 
   /** All that came since the last time, at once. */
   take({ isAll, rows, gone }) {
@@ -25,6 +26,7 @@ export class Model {
       this.proxies.clear();
       this.#traffic.clear();
       this.table = null;
+      this.#byName = null;
       this.#forgetProxies();
     }
     for (const id of gone) this.#drop(id);
@@ -34,6 +36,7 @@ export class Model {
 
   #put(row) {
     if (row.row === "object") {
+      this.#byName = null;
       this.objects.set(row.id, {
         id: row.id,
         row: whole(row),
@@ -61,7 +64,10 @@ export class Model {
 
   #drop(id) {
     if (id.startsWith("traffic ")) this.#setTraffic(id.slice("traffic ".length), null);
-    else if (this.objects.delete(id)) this.#traffic.delete(id);
+    else if (this.objects.delete(id)) {
+      this.#byName = null;
+      this.#traffic.delete(id);
+    }
     else if (this.proxies.delete(id)) this.#forgetProxies();
   }
 
@@ -69,6 +75,20 @@ export class Model {
     this.#byWorkload = null;
     this.proxiesRevision += 1;
   }
+
+  /** All objects in the order that is asked for mostly. To put them in order anew costs little where few are new. */
+  byName() {
+    if (this.#byName === null) {
+      const known = this.#order.filter((id) => this.objects.has(id));
+      const added = known.length < this.objects.size ? new Set(this.objects.keys()) : new Set();
+      for (const id of known) added.delete(id);
+      this.#byName = [...known, ...added].map((id) => this.objects.get(id)).sort(ORDERS.name);
+      this.#order = this.#byName.map(({ id }) => id);
+    }
+    return this.#byName;
+  }
+
+  #order = []; // the ids, as they were put in order last
 
   /** The proxies of a workload; routers are proxies of all that they serve. */
   proxiesOf(workload) {

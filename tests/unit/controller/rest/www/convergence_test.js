@@ -89,6 +89,32 @@ export const tests = {
     equal(state(proxyRow("p2", { connected: false, position: null })), "missing");
     equal(proxyState({ id: P1, row: proxyRow("p1", { faults: ["no"] }) }, table, NOW).words, "connected, refused");
   },
+  "what was found stands until something changes": () => {
+    const { model, object } = look(objectRow("pr-1"), { attached: 0 }, []);
+    const first = new Look(model, NOW);
+    const at = (before) => new Look(model, NOW, undefined, before);
+    const none = [`no proxy of ${HERE} is attached`];
+    equal(first.troubles(object), none);
+    const sees = () => false;
+    equal(new Look(model, NOW, sees, first).troubles(object), []);
+    const seesNothing = new Look(model, NOW, sees);
+    equal(new Look(model, NOW, sees, seesNothing).troubles(object), []);
+    const second = at(first);
+    equal(second.troubles(object), none);
+    model.take({ isAll: false, rows: [{ id: "traffic Sandbox hotrod/pr-1", row: "traffic", counts: { [HERE]: [0, 1] } }], gone: [] });
+    const third = at(second);
+    equal(third.troubles(object).length, 2);
+    model.take({ isAll: false, rows: [proxyRow("p1")], gone: ["traffic Sandbox hotrod/pr-1"] });
+    const fourth = at(third);
+    equal(fourth.troubles(object), []);
+    model.take({ isAll: false, rows: [tableRow({ behind: { [P1]: [4, "2026-11-25T12:00:00Z"] } })], gone: [] });
+    const fifth = at(fourth);
+    equal(fifth.troubles(object), ["p1 has not got it yet"]);
+    model.take({ isAll: false, rows: [tableRow()], gone: [] });
+    equal(at(fifth).troubles(object), []);
+    model.take({ isAll: false, rows: [objectRow("pr-1", { conditions: [["Ready", "False", "X", "why", ""]] })], gone: [] });
+    equal(at(fifth).troubles(model.objects.get(object.id)), ["why"]);
+  },
   "a thousand objects and two hundred proxies that are all behind": () => {
     const behind = {};
     const rows = [];

@@ -68,5 +68,13 @@ export const tests = {
     equal(names(ordered(all, "newest")), ["c", "b", "a"]);
     equal(names(ordered(all, "trouble", ({ row }) => row.name === "c")), ["c", "a", "b"]);
     equal(names(all), ["b", "a", "c"]);
+    equal(names(model.byName()), ["a", "b", "c"]);
+    model.take({ isAll: false, rows: [objectRow("aa"), objectRow("b", { owner: "ann" })], gone: ["Sandbox hotrod/a"] });
+    equal(names(model.byName()), ["aa", "b", "c"]);
+    equal(model.byName()[1].row.owner, "ann");
+    model.take({ isAll: false, rows: [], gone: ["Sandbox hotrod/b"] });
+    equal(names(model.byName()), ["aa", "c"]);
+    model.take({ isAll: true, rows: [objectRow("z")], gone: [] });
+    equal(names(model.byName()), ["z"]);
   },
 };
