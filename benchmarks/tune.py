@@ -89,7 +89,7 @@ def _start(spec: str, python: Path | None, scene: Scene, sandboxes: int, stack: 
     sidecar = Sidecar.of_checkout(Path(checkout), tuple(told)) if checkout else Sidecar(told=tuple(told))
     if python:
         # absolute, but not resolved: the interpreter of a virtual environment is a link, and the link is what counts
-        sidecar = Sidecar(python.absolute(), sidecar.checkout, sidecar.told)
+        sidecar = Sidecar(python.absolute(), sidecar.checkout, told=sidecar.told)
     target = start(kind, scene, sandboxes, sidecar, spec)
     stack.callback(target.stop)
     return target
