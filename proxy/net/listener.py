@@ -33,9 +33,10 @@ _BACKLOG: Final = 4096
 _PAUSE_S: Final = 0.05
 # How often to choose between the two ways; when a connection is accepted that is asked too.
 _CHOICE_S: Final = 1.0
-# How long another process has time to take what is its turn; what is taken then, since it seems to be busy.
+# How long another process has time to take what is its turn. Then one connection is taken all the same; if it still
+# does not come, two, and so on up to this many.
 _TURN_S: Final = 0.005
-_TAKEN_AT_ONCE: Final = 4
+_MOST_AT_ONCE: Final = 64
 # How long a handshake whose SYN came before `stop` may take to end: a round trip within a cluster, many times.
 _HANDSHAKE_S: Final = 0.05
 
@@ -87,6 +88,7 @@ class Listener:
         "_sockets",
         "_spares",
         "_starting",
+        "_taken_at_once",
         "_turns",
     )
 
@@ -104,6 +106,7 @@ class Listener:
         self._room = room
         self._spares = spares
         self._turns = turns
+        self._taken_at_once = 1
         self._loop = asyncio.get_running_loop()
         self._servers: list[asyncio.Server] = []  # none: connections are accepted here
         self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
@@ -167,6 +170,7 @@ class Listener:
 
     def _accept_in_turn(self, sock: socket.socket) -> None:
         if self._turns is None or self._turns.is_ours(self._starting):
+            self._taken_at_once = 1
             self._accept(sock)
         else:
             self._loop.remove_reader(sock)
@@ -175,9 +179,10 @@ class Listener:
     def _accept_all_the_same(self, sock: socket.socket) -> None:
         """Whoever's turn it was had time."""
         self._resume(sock)
-        for _ in range(_TAKEN_AT_ONCE):
+        for _ in range(self._taken_at_once):
             if not self._accept(sock) or sock in self._paused:
-                break
+                return
+        self._taken_at_once = min(2 * self._taken_at_once, _MOST_AT_ONCE)
 
     def _accept(self, sock: socket.socket) -> bool:
         """Takes one connection; the others take their turn behind what is under way. False: the queue is empty."""

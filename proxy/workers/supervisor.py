@@ -67,10 +67,9 @@ class Supervisor:
         self._sums: Final = Sums()
         self._stop: Final = asyncio.Event()
         self._first_is_up: Final = asyncio.Event()
-        self._has_been_up = False
+        self._seen: Final[set[int]] = set()  # places whose worker has served
         self._has_failed = False
         self._exit_code = 0
-        self._lines: list[str] = []
         self._pages: Final = SupervisorPages(
             self._all, self._sums, self._own_families, self._why_not_ready, self._stop.set, admin_tokens
         )
@@ -147,7 +146,7 @@ class Supervisor:
                 say(f"worker {number} (process {worker.process}) ended with {worker.cause} while it drained")
             return None
         if code == _BAD_CONFIGURATION:
-            if not self._has_been_up:
+            if not self._first_is_up.is_set():
                 self._fail(_BAD_CONFIGURATION)
                 return None
             wait_s = self._deaths.refused(number)
@@ -189,21 +188,16 @@ class Supervisor:
         self._deaths.started(number)
         self._refusing.discard(number)
         self._board.present[number - 1] = 1
-        self._lines = self._lines or lines
-        self._first_is_up.set()
-        if (
-            not self._has_been_up
-            and all(each.is_up for each in self._workers.values())
-            and len(self._workers) == self._count
-        ):
-            self._has_been_up = True
-            for line in self._lines:
+        if number in self._seen:
+            say(f"worker {number} (process {worker.process}) serves")
+        self._seen.add(number)
+        if not self._first_is_up.is_set():
+            self._first_is_up.set()
+            for line in lines:
                 say(line)
             for what, sockets in (("admin", self._bound.admin), ("health", self._bound.health)):
                 for host, port in _addresses(sockets):
                     say(f"{what} on {host}:{port}")
-        elif self._has_been_up:
-            say(f"worker {number} (process {worker.process}) serves")
 
     def _reap(self) -> None:
         """Of whatever has ended: as the first process of a container we may inherit others' children."""
@@ -260,7 +254,7 @@ class Supervisor:
             if number in self._refusing:
                 why = "it can't start by what is configured now"
             elif worker is None:
-                why = "it waits to be replaced" if self._has_been_up else "it waits for the first one"
+                why = "it waits to be replaced" if number in self._seen else "it waits for the first one"
             elif worker.pulse.is_silent:
                 why = "it does not answer"
             elif not worker.is_up:

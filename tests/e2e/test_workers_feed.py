@@ -22,16 +22,16 @@ from tests.support.controller import path_of, run_controller
 from tests.support.origin import Origin
 from tests.support.proxy import run_proxy
 from tests.support.waiting import until
-from tests.support.workers import TWO, kill, served_by, states
+from tests.support.workers import TWO, kill, run_workers, served_by, states
 
 TAGGED = get("/", "baggage: sd-routing-key=pr-1")
 
 
 def test_receipts_count_every_worker(tmp_path: Path, baseline: Origin, sandbox: Origin) -> None:
-    flags = (*FLAGS, *TWO)
+    flags = FLAGS
     with (
         run_controller(tmp_path / "objects") as controller,
-        run_proxy(
+        run_workers(
             tmp_path, baseline.port, controller=controller.url, flags=flags, environ={"POD_NAME": "pod"}
         ) as proxy,
     ):
@@ -69,7 +69,7 @@ def test_receipts_count_every_worker(tmp_path: Path, baseline: Origin, sandbox: 
 def test_a_drain_tells_the_last_counts_of_each(tmp_path: Path, baseline: Origin, sandbox: Origin) -> None:
     with run_controller(tmp_path / "objects") as controller:
         controller.put(spec(sandbox.port))
-        with run_proxy(tmp_path, baseline.port, controller=controller.url, flags=(*FLAGS, *TWO)) as proxy:
+        with run_workers(tmp_path, baseline.port, controller=controller.url, flags=FLAGS) as proxy:
             until(lambda: proxy.page("/readyz")[0] == 200, "readiness")
             began = now()
             with contextlib.ExitStack() as stack:
@@ -91,10 +91,10 @@ def test_a_start_without_the_controller(tmp_path: Path, baseline: Origin, sandbo
         with run_proxy(tmp_path, baseline.port, controller=url, flags=flags) as proxy:  # one process
             until(lambda: proxy.page("/readyz")[0] == 200, "readiness")
             assert receipt(controller)["isComplete"]
-        with run_proxy(tmp_path, baseline.port, controller=url, flags=(*flags, *TWO)) as proxy:
+        with run_workers(tmp_path, baseline.port, controller=url, flags=flags) as proxy:
             until(lambda: proxy.page("/readyz")[0] == 200, "readiness")
             until(lambda: len(list(folder.glob("*.state"))) == 3, "a file of each")
-    with run_proxy(tmp_path, baseline.port, controller=url, flags=(*flags, "--workers", "3")) as proxy:
+    with run_workers(tmp_path, baseline.port, controller=url, flags=flags, count=3) as proxy:
         until(lambda: proxy.page("/readyz")[0] == 200, "readiness")
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(connected(proxy.port)) for _ in range(12)]

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import threading
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.support.client import Client
-from tests.support.proxy import Proxy
+from tests.support.client import Client, connected, get
+from tests.support.origin import Origin
+from tests.support.proxy import PORT, Proxy, run_proxy
 from tests.support.waiting import until
 
 TWO = ("--workers", "2")
+
+
+@contextlib.contextmanager
+def run_workers(
+    tmp_path: Path,
+    *baselines: int | str,
+    count: int = 2,
+    flags: tuple[str, ...] = (),
+    document: Mapping[str, object] | None = None,
+    workload_ports: tuple[int, ...] = (PORT,),
+    prefix: tuple[str, ...] = (),
+    controller: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Proxy]:
+    """A proxy with so many workers, once all of them are ready."""
+    with run_proxy(
+        tmp_path,
+        *baselines,
+        flags=("--workers", str(count), *flags),
+        document=document,
+        workload_ports=workload_ports,
+        prefix=prefix,
+        controller=controller,
+        environ=environ,
+    ) as proxy:
+        until(lambda: proxy.page("/readyz")[0] == 200, "all workers", within_s=15)
+        yield proxy
 
 
 def workers(proxy: Proxy) -> dict[int, int]:
@@ -82,3 +114,37 @@ def set_table_everywhere(proxy: Proxy, document: dict[str, object]) -> None:
     """Returns when every worker has it."""
     proxy.set_table(document, wait=False)
     until(lambda: {state.get("version") for state in states(proxy)} == {document["version"]}, "the table everywhere")
+
+
+class Held:
+    """An origin that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.origin = Origin("held", lambda _: (self.go.wait(20), (200, [], b"late"))[1])
+
+
+def one_at_each(proxy: Proxy, stack: contextlib.ExitStack) -> dict[int, Client]:
+    """A connection to each worker."""
+    found: dict[int, Client] = {}
+    for _ in range(20):
+        client = stack.enter_context(connected(proxy.port))
+        until(partial(served_by, proxy, client), "its worker")
+        found.setdefault(served_by(proxy, client), client)
+        if len(found) == 2:
+            return found
+    raise AssertionError("one worker takes all")
+
+
+def asking_each(proxy: Proxy, stack: contextlib.ExitStack, held: Held) -> dict[int, Client]:
+    """The same, with a request under way."""
+    clients = one_at_each(proxy, stack)
+    for client in clients.values():
+        client.send(get())
+    until(lambda: len(held.origin.requests) == 2, "both requests at the origin")
+    return clients
+
+
+def said(proxy: Proxy, text: str) -> list[str]:
+    """Lines on stderr that hold this."""
+    return [line for line in proxy.lines if text in line]
