@@ -138,8 +138,8 @@ ISTIO_MODE: Final = Option(
     "istio-mode",
     "off|rules|router",
     choice("off", "rules", "router"),
-    "how forks are called in an Istio mesh: router: routers call them by their own hosts (`authority: destination`), "
-    "since the mesh routes by host again; rules and off: with the host that the request has",
+    "whether routers stand in an Istio mesh, for all (router) or for what rules can't hold (rules): they call forks by "
+    "their own hosts then (`authority: destination`), since the mesh routes by host again; off: as the request says",
     default="off",
 )
 DRAIN_LIMIT: Final = Option(
@@ -190,6 +190,11 @@ class Settings:
     preview_domain: str | None
     istio_mode: str  # off, rules or router
     drain_limit_s: float
+
+    @property
+    def has_mesh(self) -> bool:
+        """Whether routers call forks through a mesh: in rules mode too, those that were too many for rules."""
+        return self.istio_mode != "off"
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
