@@ -37,7 +37,7 @@ def test_a_sandbox_is_seen_a_moment_after_it_was_applied(tmp_path: Path, chromiu
         file.write_text(json.dumps(commandline.sandbox("pr-1", key="key1", labels={"owner": "ann"})))
         result = commandline.run("sandbox", "apply", "--controller", controller.url, "-f", str(file), "--wait")
         assert result.code == 0, result.err
-        page.until(f"{cell('hotrod/pr-1', 'State')} === 'live'", within_s=2)
+        page.until(f"{cell('hotrod/pr-1', 'State')} === 'live'", within_s=5)
         assert page.evaluate(cell("hotrod/pr-1", "Key")) == "key1"
         assert page.evaluate(cell("hotrod/pr-1", "Owner")) == "ann"
         assert page.evaluate(cell("hotrod/pr-1", "Proxies that have it")) == "1 of 1"

@@ -31,7 +31,8 @@ from websockets.sync.client import ClientConnection, connect
 from tests.support.waiting import until
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-LONG_S = 20.0
+LONG_S = 30.0
+_START_S = 60.0  # on a machine that is busy
 _LISTENING = re.compile(r"DevTools listening on (ws://\S+)")
 # Of keys that are no text: code, and the number that older handlers read.
 _KEYS = {
@@ -316,7 +317,9 @@ def browser(folder: Path, *flags: str) -> Iterator[Browser]:
     with log.open("wb") as output:
         process = subprocess.Popen([*command, *flags, "about:blank"], stderr=output, stdout=subprocess.DEVNULL)
     try:
-        until(lambda: _LISTENING.search(log.read_text()) or process.poll() is not None, "the browser", within_s=LONG_S)
+        until(
+            lambda: _LISTENING.search(log.read_text()) or process.poll() is not None, "the browser", within_s=_START_S
+        )
         match = _LISTENING.search(log.read_text())
         assert match is not None, log.read_text()[-2000:]
         with connect(match[1], max_size=None, compression=None, proxy=None) as connection:
