@@ -79,6 +79,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        log = self._settings.watch.access_log
+        if log is not None and log.file is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._reopen)
         kinds = request_kinds(errors.BAD_REQUEST)
         pages = [
             Listener(self._bound.admin, PageConnections(self._pages.answer, kinds)),
@@ -211,6 +214,12 @@ class Supervisor:
             for worker in self._workers.values():
                 if worker.process == process:
                     worker.reaped(status)
+
+    def _reopen(self) -> None:
+        """The access log was moved away. Who is just starting opens the new one anyway."""
+        for worker in self._living():
+            if worker.is_up:
+                os.kill(worker.process, signal.SIGHUP)
 
     # --- how they are ---
 

@@ -61,7 +61,7 @@ def test_receipts_count_every_worker(tmp_path: Path, baseline: Origin, sandbox: 
         assert controller.ask("DELETE", path_of("pr-1")).status == 202
         controller.until_gone("pr-1")
         assert {tagged(proxy).status for _ in range(6)} == {424}
-        assert proxy.metric("pointsman_controller_connected") == 1
+        assert proxy.metric("pointsman_feed_connected") == 1
         assert proxy.stop() == 0
         assert known(controller) == {}, "both said goodbye"
 
@@ -100,7 +100,7 @@ def test_a_start_without_the_controller(tmp_path: Path, baseline: Origin, sandbo
             clients = [stack.enter_context(connected(proxy.port)) for _ in range(12)]
             assert {client.ask(TAGGED).decision for client in clients} == {TO_SANDBOX}
             assert {served_by(proxy, client) for client in clients} == {1, 2, 3}
-        assert proxy.metric("pointsman_controller_connected") == 0
+        assert proxy.metric("pointsman_feed_connected") == 0
         assert proxy.metric("pointsman_table_stale") == 1
         kill(proxy, 3)
         assert {tagged(proxy).decision for _ in range(6)} == {TO_SANDBOX}

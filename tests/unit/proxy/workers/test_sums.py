@@ -7,7 +7,6 @@ import marshal
 import pytest
 
 from proxy import errors
-from proxy.release import RELEASE
 from proxy.routing.decision import Decision
 from proxy.telemetry.exposition import Exposition, FeedState, TableState
 from proxy.telemetry.metrics import Metrics
@@ -57,13 +56,23 @@ def test_gauges_by_what_they_mean() -> None:
     assert value(total, "pointsman_feed_connected") == 0
     assert value(total, "pointsman_feed_synced") == 1
     assert [value(total, "pointsman_table_info", version=version) for version in "12"] == [1, 1]
-    assert value(total, "pointsman_build_info", version=RELEASE, compiled=_compiled()) == 1
+    [build] = [family for family in total if family[0] == "pointsman_build_info"]
+    assert [sample[2] for sample in build[3]] == [1]
 
 
-def _compiled() -> str:
-    from proxy import compiled
-
-    return str(compiled.IS_USED).lower()
+def test_of_every_gauge_it_is_said_what_its_sum_is() -> None:
+    """Whoever adds one decides: a sum, the largest, or the least."""
+    gauges = {name for name, kind, _, _ in of_a_worker(1) if kind == "gauge"}
+    of_each = sums._LARGEST | sums._LEAST
+    assert gauges - of_each == {
+        "pointsman_downstream_connections",
+        "pointsman_downstream_connections_limit",
+        "pointsman_passed_connections",
+        "pointsman_table_info",
+        "pointsman_tunnels",
+        "pointsman_upstream_connections",
+    }
+    assert of_each <= gauges
 
 
 def test_the_dead_count_on_but_have_no_connections() -> None:
