@@ -369,6 +369,53 @@ class TestRouter:
         assert faults(argv("--mode", "gateway")) == ["--mode: must be sidecar or router, is 'gateway'"]
 
 
+class TestTransparent:
+    BARE = ("--transparent", "--listen", "0.0.0.0:16006", "--workload", "a/b/c", "--table", "table.yaml")
+
+    def test_without_baselines(self) -> None:
+        settings = parse([*self.BARE, "--listen", "[::]:16006"], {})
+        assert settings.sidecar == SidecarSettings(Workload("a", "b", "c"), (), 0.1)
+        assert len(settings.listens) == 2
+
+    def test_named_baselines(self) -> None:
+        """Any number, whatever the number of listeners."""
+        words = ("--baseline", "127.0.0.1:9000", "--baseline=localhost:8082")
+        settings = parse([*self.BARE, *words, "--detect-timeout", "0.5"], {})
+        named = (PortSettings(Endpoint("127.0.0.1", 9000), 9000), PortSettings(Endpoint("localhost", 8082), 8082))
+        assert settings.sidecar == SidecarSettings(Workload("a", "b", "c"), named, 0.5)
+        settings = parse([*self.BARE, *words, "--workload-port=8081", "--workload-port=8082"], {})
+        assert settings.sidecar is not None
+        assert [port.number for port in settings.sidecar.ports] == [8081, 8082]
+
+    def test_switched_off(self) -> None:
+        settings = parse(argv("--transparent=false"), {})
+        assert settings.sidecar is not None
+        assert settings.sidecar.detect_timeout_s is None
+
+    @pytest.mark.parametrize(
+        ("words", "fault"),
+        [
+            (
+                ["--workload-port", "80"],
+                "--workload-port: with --transparent one for each --baseline or none at all, are 1 for 0",
+            ),
+            (["--baseline", "a:1", "--baseline", "b:1"], "--baseline: port 1 is named twice"),
+            (
+                ["--baseline=a:1", "--baseline=b:2", "--workload-port=80", "--workload-port=80"],
+                "--workload-port: port 80 is named twice",
+            ),
+            (["--baseline", "127.0.0.1:16006"], "--baseline: 127.0.0.1:16006 is where this proxy listens itself"),
+            (["--detect-timeout", "0"], "--detect-timeout: must be in 0.001-60 seconds, is 0"),
+        ],
+    )
+    def test_faults(self, words: list[str], fault: str) -> None:
+        assert [each.removesuffix(" (--listen)") for each in faults([*self.BARE, *words])] == [fault]
+
+    def test_a_router_is_not(self) -> None:
+        fault = "--transparent: makes no sense in a router, which is called by its address"
+        assert faults([*TestRouter.ROUTER, "--transparent"]) == [fault]
+
+
 class TestShown:
     def test_help_names_every_flag_variable_and_default(self) -> None:
         words = help_text()

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import NOT_SYNCED, UNKNOWN_HOST
-from proxy.places import PlaceIndex, RouterPlaces, router_place
-from proxy.routing.decision import Policy
+from proxy.places import CapturedPlaces, Nowhere, PlaceIndex, RouterPlaces, router_place, sidecar_place
+from proxy.routing.decision import NOT_CAPTURED_DECISION, Decider, Policy
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Preview, RoutingTable, Service
 
@@ -170,3 +170,25 @@ class TestPreviewsThatComeAndGo:
         assert len(index.previews.own_places) == 2  # that of any, and that of `up`
         index.remove_previews([("preview.example", "web", None)])
         assert index.previews.find(self.LOOP.upstream) is not None
+
+
+# --- captured ports ---
+
+
+def test_a_captured_port_has_the_view_in_force() -> None:
+    """Without anybody telling it."""
+    decider = Decider(LOCATION, Policy())
+    leading = sidecar_place(LOCATION, 0, Endpoint("-", 0), decider)
+    captured = CapturedPlaces(sidecar_place(LOCATION, 8081, Endpoint("10.0.0.5", 8081), decider), leading)
+    place = captured.find(b"whatever")
+    assert place is not None
+    assert (place.number, place.baseline, place.view) == (8081, (Endpoint("10.0.0.5", 8081),), None)
+    leading.view = VIEW
+    assert captured.find(b"") is place
+    assert place.view is VIEW
+
+
+def test_nowhere() -> None:
+    places = Nowhere(NOT_CAPTURED_DECISION)
+    assert places.find(b"location") is None
+    assert places.why_none() is NOT_CAPTURED_DECISION

@@ -6,7 +6,7 @@ import pytest
 
 from proxy import errors
 from proxy.routing.decision import Decision
-from proxy.telemetry.metrics import BUCKETS, OTHER, Metrics
+from proxy.telemetry.metrics import BUCKETS, MAX_PORTS, OTHER, Metrics
 
 
 def decision(
@@ -241,3 +241,24 @@ def test_a_constant_decision_is_counted_by_whoever_asks() -> None:
         finish(metrics, of)
         finish(metrics, of)
         assert counts(metrics) == {("baseline", "", "route", 2): 2}
+
+
+# --- captured connections ---
+
+
+def test_ports_that_callers_choose_are_bounded() -> None:
+    metrics = Metrics()
+    for port in range(1, 1000):
+        metrics.passed(port, "tls")
+        metrics.passed(port, "other")
+    metrics.passed(1, "tls")
+    assert len(metrics.passed_total) == 2 * (MAX_PORTS + 1)
+    assert metrics.passed_total["1", "tls"] == 2
+    assert metrics.passed_total[OTHER, "tls"] == 999 - MAX_PORTS
+
+
+def test_an_application_that_does_not_answer() -> None:
+    metrics = Metrics()
+    metrics.passing_failed(errors.BASELINE_UNREACHABLE)
+    metrics.passing_failed(errors.BASELINE_TIMEOUT)
+    assert metrics.upstream_failures == {("baseline", "", "baseline_unreachable"): 2}
