@@ -77,6 +77,6 @@ def _spans(exporters: tuple[str, ...], origin: str) -> Spans:
         return spans_by(exporters)
     except NoExporter as error:
         raise WatchError(
-            f"{origin}: no exporter {error} is installed (OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_PROTOCOL;"
+            f"{origin}: no exporter {error.args[0]!r} is installed (OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_PROTOCOL;"
             " pip install opentelemetry-exporter-otlp-proto-http or -grpc)"
         ) from None

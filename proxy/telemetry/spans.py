@@ -17,7 +17,9 @@ Spec: OpenTelemetry's semantic conventions for HTTP spans (stable), and for gRPC
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Final
@@ -51,10 +53,30 @@ _CODES: Final = (
 _MAX_PATH: Final = 1024
 _ROOT: Final = Context()
 _GROUP: Final = "opentelemetry_traces_exporter"
+_SAY_AGAIN_S: Final = 60.0
+_MAX_SAID: Final = 300
+
+_log = logging.getLogger(__name__)
 
 
 class NoExporter(LookupError):
     """No exporter of this name is installed."""
+
+
+class _Voice(logging.Handler):
+    """Of the SDK and its exporters, which say the same again and again: each kind once in a while, with what to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_s: Final[dict[str, float]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now_s = time.monotonic()
+        kind = str(record.msg)[:40]
+        if now_s - self._said_s.get(kind, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
+            self._said_s[kind] = now_s
+            said = record.getMessage()[:_MAX_SAID]
+            _log.warning("traces: requests go on; the OpenTelemetry SDK (OTEL_EXPORTER_OTLP_ENDPOINT) says: %s", said)
 
 
 class Spans:
@@ -97,6 +119,9 @@ def spans_by(exporters: Sequence[str]) -> Spans:
 
     Raises: NoExporter.
     """
+    library = logging.getLogger("opentelemetry")
+    library.propagate = False
+    library.handlers = [_Voice()]
     resource = Resource.create()
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: "pointsman"}))
