@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,20 @@ from tests.support.origin import Origin, running
 from tests.support.proxy import KEY, WORKLOAD, Proxy, route, run_proxy, table
 from tests.support.records import PARENT, TRACE, TRACEPARENT
 
-pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="no opentelemetry-exporter-otlp-proto-http here")
-pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc", reason="no opentelemetry-exporter-otlp-proto-grpc here")
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+_MISSING = [
+    f"opentelemetry-exporter-otlp-proto-{protocol}"
+    for protocol in ("http", "grpc")
+    if not _is_there(f"opentelemetry.exporter.otlp.proto.{protocol}")
+]
+pytestmark = pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}")
 
 TRACES = ("--traces", "otel")
 TAG = f"baggage: sd-routing-key={KEY}"

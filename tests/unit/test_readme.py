@@ -70,13 +70,13 @@ def rows(table: str) -> Iterator[list[str]]:
 
 def reasons_markdown() -> str:
     """`errors.REASONS` as the README shows it."""
-    lines = ["| reason | status | `Proxy-Status` error | when |", "|---|---|---|---|"]
+    lines = ["| reason | flag | status | `Proxy-Status` error | when |", "|---|---|---|---|---|"]
     for reason in REASONS:
         if reason.status:
             status, error = str(reason.status), f"`{reason.proxy_error}`"
         else:
             status, error = "forwarded" if reason.side is Side.NONE else "none", ""
-        lines.append(f"| `{reason}` | {status} | {error} | {reason.text} |")
+        lines.append(f"| `{reason}` | {reason.flag} | {status} | {error} | {reason.text} |")
     return "\n".join(lines) + "\n"
 
 

@@ -8,9 +8,10 @@ import pytest
 
 pytest.importorskip("opentelemetry.sdk", reason="no opentelemetry-sdk here (pip install 'pointsman[traces]')")
 
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.semconv._incubating.attributes import rpc_attributes
 from opentelemetry.semconv.attributes import (
     client_attributes,
@@ -41,11 +42,11 @@ MODULES = (
 CONVENTIONAL = {value for module in MODULES for name, value in vars(module).items() if name.isupper()}
 
 
-def spans_of(*records: Record) -> Sequence[ReadableSpan]:
+def spans_of(*records: Record, sampler: Sampler | None = None) -> Sequence[ReadableSpan]:
     exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
+    provider = TracerProvider(sampler, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    spans = Spans(provider.get_tracer("test"), provider.shutdown)
+    spans = Spans(provider)
     for each in records:
         spans.make(each)
     return exporter.get_finished_spans()
@@ -96,8 +97,18 @@ class TestParent:
         head = http2_head(("traceparent", TRACEPARENT), ("tracestate", state.encode("latin-1")))
         assert span_of(record(head)).parent is not None
 
-    def test_not_sampled(self) -> None:
-        assert not spans_of(record(h1_head(f"traceparent: {TRACEPARENT[:-2]}00")))
+    @pytest.mark.parametrize(
+        ("sampler", "counts"),
+        [
+            (None, False),
+            (sampling.ParentBased(sampling.ALWAYS_OFF), False),
+            (sampling.ParentBased(sampling.ALWAYS_OFF, remote_parent_not_sampled=sampling.ALWAYS_ON), True),
+            (sampling.ALWAYS_ON, True),
+        ],
+    )
+    def test_not_sampled(self, sampler: Sampler | None, counts: bool) -> None:
+        made = record(h1_head(f"traceparent: {TRACEPARENT[:-2]}00"))
+        assert bool(spans_of(made, sampler=sampler)) is counts
 
     def test_none(self) -> None:
         assert span_of(record()).parent is None
