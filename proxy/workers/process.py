@@ -50,6 +50,9 @@ class Worker:
         self._asked: Final[dict[int, asyncio.Future[Any]]] = {}
         self._last_number = 0
 
+    def __str__(self) -> str:
+        return f"worker {self.number} (process {self.process})"
+
     async def start(self, spec: Callable[[int], Spec], arguments: Sequence[str]) -> None:
         """`spec` is told the descriptor of the worker's end. Raises: OSError."""
         ours, theirs = socket.socketpair()

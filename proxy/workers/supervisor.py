@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -39,9 +40,7 @@ _GRACE_S: Final = 5.0
 _BAD_CONFIGURATION: Final = 2
 
 
-def say(text: str) -> None:
-    sys.stderr.write(f"pointsman proxy: {text}\n")
-    sys.stderr.flush()
+_log = logging.getLogger(__name__)
 
 
 class Supervisor:
@@ -103,7 +102,7 @@ class Supervisor:
         _, late = await asyncio.wait(places, timeout=drain.delay_s + drain.timeout_s + _GRACE_S)
         if late:
             for worker in self._living():
-                say(f"worker {worker.number} (process {worker.process}) did not end in time: it is killed")
+                _log.error("%s did not end in time: it is killed", worker)
                 worker.kill()
             await asyncio.wait(late)
         ticking.cancel()
@@ -124,7 +123,7 @@ class Supervisor:
             try:
                 await worker.start(partial(self._spec, number), self._arguments)
             except OSError as error:
-                say(f"worker {number} can't be started: {error.strerror}")
+                _log.error("worker %d can't be started: %s", number, error.strerror)
                 worker.reaped(0x100)  # as if it had ended with exit code 1
             if self._stop.is_set():
                 worker.drain()
@@ -146,7 +145,7 @@ class Supervisor:
         if self._stop.is_set():
             if code != 0 and not self._has_failed:
                 self._exit_code = 1
-                say(f"worker {number} (process {worker.process}) ended with {worker.cause} while it drained")
+                _log.error("%s ended with %s while it drained", worker, worker.cause)
             return None
         if code == _BAD_CONFIGURATION:
             if not self._first_is_up.is_set():
@@ -154,19 +153,21 @@ class Supervisor:
                 return None
             wait_s = self._deaths.refused(number)
             self._refusing.add(number)
-            say(f"worker {number} can't start by what is configured now, the others go on: again in {wait_s:g} s")
+            _log.error("worker %d can't start by what is configured now, the others go on; it is tried again", number)
             return wait_s
         now_s = asyncio.get_running_loop().time()
         self._died[number, worker.cause] += 1
-        how = f"worker {number} (process {worker.process}) died: {worker.cause}"
         died_wait_s = self._deaths.died(number, now_s - worker.started_s, now_s)
         if died_wait_s is None:
-            say(
-                f"{how}; {self._deaths.most} deaths within a minute are too many: the others are drained, then all ends"
+            many = self._deaths.most
+            _log.error(
+                "%s died: %s; %d deaths within a minute are too many: the others are drained, then all ends",
+                *(worker, worker.cause, many),
             )
             self._fail(1)
         else:
-            say(f"{how}; it is replaced" + f" in {died_wait_s:g} s" * bool(died_wait_s))
+            when = f" in {died_wait_s:g} s" if died_wait_s else ""
+            _log.error("%s died: %s; it is replaced%s", worker, worker.cause, when)
         return died_wait_s
 
     def _fail(self, code: int) -> None:
@@ -192,15 +193,14 @@ class Supervisor:
         self._refusing.discard(number)
         self._board.present[number - 1] = 1
         if number in self._seen:
-            say(f"worker {number} (process {worker.process}) serves")
+            _log.info("%s serves", worker)
         self._seen.add(number)
         if not self._first_is_up.is_set():
             self._first_is_up.set()
-            for line in lines:
-                say(line)
-            for what, sockets in (("admin", self._bound.admin), ("health", self._bound.health)):
-                for host, port in _addresses(sockets):
-                    say(f"{what} on {host}:{port}")
+            bound = (("admin", self._bound.admin), ("health", self._bound.health))
+            places = [f"{what} on {host}:{port}" for what, sockets in bound for host, port in _addresses(sockets)]
+            sys.stderr.writelines(f"pointsman proxy: {line}\n" for line in (*lines, *places))
+            sys.stderr.flush()
 
     def _reap(self) -> None:
         """Of whatever has ended: as the first process of a container we may inherit others' children."""
@@ -235,7 +235,7 @@ class Supervisor:
         silent_s = worker.pulse.beat(asyncio.get_running_loop().time())
         if silent_s is not None:
             self._board.present[worker.number - 1] = 1
-            say(f"worker {worker.number} (process {worker.process}) answers again, after {silent_s:.0f} s")
+            _log.info("%s answers again, after %.0f s", worker, silent_s)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -248,7 +248,7 @@ class Supervisor:
                 for worker in self._living():
                     if worker.is_up and worker.pulse.has_fallen_silent(now_s):
                         self._board.present[worker.number - 1] = 0
-                        say(f"worker {worker.number} (process {worker.process}) has not answered for {SILENT_S:g} s")
+                        _log.error("%s has not answered for %g s", worker, SILENT_S)
             before_s = now_s
             if self._pages.is_scraped and now_s - refreshed_s >= _REFRESH_S:
                 await self._pages.refresh()

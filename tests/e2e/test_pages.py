@@ -28,6 +28,7 @@ WORKERS = pytest.mark.parametrize("workers", [(), TWO], ids=["one", "two"])
 def with_health(tmp_path: Path, baseline: Origin, *flags: str, listen: str = "127.0.0.1:0") -> Iterator[Proxy]:
     with run_proxy(tmp_path, baseline.port, flags=("--health-listen", listen, *flags)) as proxy:
         until(lambda: proxy.health, "the health listener")
+        until(lambda: proxy.page("/readyz")[0] == 200, "all workers")
         yield proxy
 
 
@@ -36,6 +37,7 @@ def with_token(tmp_path: Path, baseline: Origin, *flags: str, admin: str = "127.
     file = tmp_path / "tokens"
     file.write_text(f"{TOKEN}\n")
     with run_proxy(tmp_path, baseline.port, flags=("--admin-token-file", str(file), *flags), admin=admin) as proxy:
+        until(lambda: proxy.page("/readyz")[0] == 200, "all workers")
         yield proxy
 
 
