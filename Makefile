@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-plain test-cluster soak fuzz fuzz-mesh lint bench-quick compile clean help
+.PHONY: demo test test-plain test-cluster test-netns soak fuzz fuzz-mesh lint bench-quick compile clean help
 
 SOURCES := $(shell find proxy -name "*.py")
 
@@ -13,6 +13,7 @@ help:
 	@echo "make test         every test that this machine can run"
 	@echo "make test-plain   the tests of the proxy with its hot path as plain Python, not compiled"
 	@echo "make test-cluster the tests with a real Kubernetes API server (where KUBEBUILDER_ASSETS and POINTSMAN_TEST_CRDS are set)"
+	@echo "make test-netns   the tests in network namespaces with real rules of iptables (as root; Debian: iproute2 iptables)"
 	@echo "make soak         10 minutes of load, swaps, deaths and bad clients, all booked (SECONDS=30: the form in make test)"
 	@echo "make fuzz         fuzz every parser, 5 minutes each (SECONDS=60: shorter; TARGET=request: one of them)"
 	@echo "make fuzz-mesh    Envoy with the mesh's rules against the proxy, 10 minutes (SECONDS=60: shorter; SEED=7: again)"
@@ -43,7 +44,7 @@ test: $(VENV)/.installed-demo proxy/_compiled/sources.digest
 	$(BIN)/python -m pytest
 
 # What has no compiled form runs the same in both: it is left out here.
-UNCOMPILED := tests/cluster tests/unit/controller tests/unit/pointsman tests/unit/benchmarks tests/e2e/test_controller_* \
+UNCOMPILED := tests/cluster tests/netns tests/unit/controller tests/unit/pointsman tests/unit/benchmarks tests/e2e/test_controller_* \
 	tests/e2e/test_cli* tests/e2e/test_ui* tests/e2e/test_client.py tests/e2e/test_convergence.py tests/e2e/test_dirstore.py \
 	tests/e2e/test_queue.py tests/e2e/test_receipts.py tests/e2e/test_routes_client.py tests/e2e/test_demo.py
 
@@ -53,6 +54,10 @@ test-plain: $(VENV)/.installed-demo
 # Part of `make test` too. Without the variables they are skipped, and say what is missing.
 test-cluster: $(VENV)/.installed-demo
 	$(BIN)/python -m pytest tests/cluster
+
+# Part of `make test` too. Where namespaces or tools are missing they are skipped, and say so.
+test-netns: $(VENV)/.installed-demo proxy/_compiled/sources.digest
+	$(BIN)/python -m pytest tests/netns
 
 soak: $(VENV)/.installed proxy/_compiled/sources.digest
 	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))

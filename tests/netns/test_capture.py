@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,7 @@ from tests.support.netns import (
     Pod,
     as_user,
     connect,
+    run,
 )
 from tests.support.origin import Origin, running
 from tests.support.proxy import KEY, Proxy, route, table
@@ -270,3 +273,17 @@ def test_killed_and_started_again(pod: Pod, run_sidecar: RunSidecar, origin: Ori
     with run_sidecar(), pod.neighbour.inside():
         assert ask(PORT, get("/"), host=POD).origin == "baseline"
         assert ask(PORT, get("/"), host=POD6).origin == "baseline"
+
+
+def test_no_ip6tables(pod: Pod, tmp_path: Path) -> None:
+    """Where others can come by IPv6 it fails, rather than let them go around the proxy; unless that is asked for."""
+    pod.capture("remove")
+    broken = tmp_path / "ip6tables"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    command = [*pod.prefix, "env", f"PATH={tmp_path}:{os.environ['PATH']}", str(CAPTURE), "apply", "--ports", str(PORT)]
+    failed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert (failed.returncode, "--ipv6 off" in failed.stderr) == (1, True)
+    run(*command, "--ipv6", "off")
+    pod.run("ip", "-6", "addr", "flush", "dev", "eth0", "scope", "global")
+    run(*command)  # nobody can

@@ -248,7 +248,7 @@ class TestNames:
         metrics.grpc_finished(decision, 0)
         metrics.refuse(reason)
         metrics.upstream_failed(decision, reason)
-        metrics.passed(3306, "tls")
+        metrics.passed(8443, "tls")
         state = TableState(version="1", age_s=1.0, stale_s=0.0, routes=1, is_stale=False, refused_total=0)
         feed = FeedState(
             is_connected=True,
