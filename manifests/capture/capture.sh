@@ -57,6 +57,8 @@ is_number() {
   [ "$1" -le "$2" ]
 }
 
+is_port() { is_number "$1" 65535 && [ "$1" -gt 0 ]; }
+
 each() { # a list's entries, one a line
   echo "$1" | tr ',' '\n' | grep -v '^$' || true
 }
@@ -64,14 +66,16 @@ each() { # a list's entries, one a line
 check_ports() { # --option LIST
   for entry in $(each "$2"); do
     low=${entry%%:*} high=${entry##*:}
-    is_number "$low" 65535 && is_number "$high" 65535 && [ "$entry" = "$low" -o "$entry" = "$low:$high" ] &&
-      [ "$low" -gt 0 ] && [ "$low" -le "$high" ] || die "$1: must be ports in 1-65535, e.g. 80,8000:8010, is $entry"
+    case $entry in
+    "$low" | "$low:$high") is_port "$low" && is_port "$high" && [ "$low" -le "$high" ] && continue ;;
+    esac
+    die "$1: must be ports in 1-65535, e.g. 80,8000:8010, is $entry"
   done
 }
 
 case $action in
 apply | check)
-  is_number "$to" 65535 && [ "$to" -gt 0 ] || die "--to: must be a port, is '$to'"
+  is_port "$to" || die "--to: must be a port, is '$to'"
   [ "$uid" = off ] || is_number "$uid" 4294967294 || die "--uid: must be a number or off, is '$uid'"
   case $ipv6 in auto | off) ;; *) die "--ipv6: must be auto or off, is '$ipv6'" ;; esac
   [ -n "$(each "$ports")" ] || die "--ports is required: ports to capture, or all"

@@ -168,6 +168,24 @@ def test_large_bodies(pod: Pod, sidecar: Proxy) -> None:
         sender.join()
 
 
+def test_the_application_is_no_destination(pod: Pod, run_sidecar: RunSidecar) -> None:
+    """What the table's destinations are bounded to does not bound it, before and after it was asked for; and another
+    table leaves its idle connections alone."""
+    document = table(route(KEY, []))
+    document["routes"][0]["mappings"][0]["destinations"] = [{"host": POD, "port": 8081}]  # type: ignore[index]
+    origin = origin_at(pod, POD, 8081)
+    flags = ("--destination-allow", "192.0.2.0/24")
+    with running(origin), run_sidecar(*flags, document=document) as proxy, pod.neighbour.inside():
+        refused = ask(8081, get("/", TAGGED), host=POD)
+        assert (refused.status, refused.decision) == (503, "sandbox=local-location; reason=destination_refused")
+        with connected(8081, POD) as client:
+            assert client.ask(get("/")).origin == "baseline"
+            with pod.inside():
+                proxy.set_table(table(version="2"))
+            assert client.ask(get("/")).origin == "baseline"
+    assert origin.connections == 1
+
+
 # --- detection ---
 
 
@@ -250,3 +268,17 @@ def test_http2_that_speaks_first_is_no_other_protocol(pod: Pod, run_sidecar: Run
         assert peer.over(1).status == 200
         raw.close()
     assert requests == ["/late"]
+
+
+def test_several_workers(pod: Pod, run_sidecar: RunSidecar) -> None:
+    """Each asks the kernel for itself."""
+    origin = origin_at(pod, "::", 8081)
+    with running(origin), run_sidecar("--workers", "2") as proxy, pod.neighbour.inside():
+        with connected(8081, POD) as first, connected(8081, POD6) as second, connected(8081, POD) as third:
+            assert [client.ask(get("/")).origin for client in (first, second, third)] == ["baseline"] * 3
+        with connect(POD, 8081) as raw:
+            raw.sendall(b"\x00\x01")
+            assert raw.recv(1) == b""  # h11 did not like it
+        with pod.inside():
+            sample = 'pointsman_passed_connections_opened_total{port="8081",protocol="other"}'
+            until(lambda: proxy.metric(sample) == 1)
