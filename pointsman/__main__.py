@@ -17,6 +17,7 @@ Routes test traffic to sandboxes by the routing key in W3C baggage or tracestate
   routegroup  the same for several sandboxes under one key
   proxies     lists the attached proxies, and whether they are up to date
   explain     says where a request would go, and why, by a table file or by the controller
+  doctor      says what is wrong with a proxy, a controller or this machine, and where a routing key is lost
   istio       writes the Istio manifests that sandboxes ask for, from files
   completion  prints the completion of these commands for a shell
   demo        starts a chain of services with sidecars and shows where requests go
@@ -87,6 +88,12 @@ def _completion(argv: Sequence[str]) -> int:
     return completion_main(argv)
 
 
+def _doctor(argv: Sequence[str]) -> int:
+    from pointsman.doctor.command import main as doctor_main
+
+    return doctor_main(argv)
+
+
 def _demo(argv: Sequence[str]) -> int:
     """The demo belongs to the source tree: it needs the services of `demo/`, which are not installed."""
     import os
@@ -116,6 +123,7 @@ _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "routegroup": _controlled("routegroup"),
     "proxies": _controlled("proxies"),
     "explain": _explain,
+    "doctor": _doctor,
     "istio": _controlled("istio"),
     "completion": _completion,
     "demo": _demo,

@@ -138,6 +138,7 @@ def _mode(settings: Settings) -> tuple[Mode, Feed | None]:
 
 
 async def _run(settings: Settings, member: Member | None) -> int:
+    from proxy.about import about
     from proxy.admin import Admin
     from proxy.adminpages import health
     from proxy.admintokens import admin_tokens
@@ -160,6 +161,8 @@ async def _run(settings: Settings, member: Member | None) -> int:
     from proxy.tablefile import TableFile
     from proxy.telemetry.exposition import Exposition
     from proxy.telemetry.metrics import Metrics
+    from proxy.telemetry.probes import Probes
+    from proxy.telemetry.watch import Asked
     from proxy.watching import WatchError, Watching
 
     stop = asyncio.Event()
@@ -234,6 +237,7 @@ async def _run(settings: Settings, member: Member | None) -> int:
     )
     reader = KeyReader(settings.keys)
     identities = Identities(settings.identity_from)
+    asked = Asked()
 
     def port_of(places: Places) -> Port:
         return Port(
@@ -248,6 +252,7 @@ async def _run(settings: Settings, member: Member | None) -> int:
             baseline_version=settings.baseline_version,
             gateway=mode.gateway,
             watch=watching.watch,
+            asked=asked,
         )
 
     def keep_what_is_used() -> None:
@@ -270,6 +275,8 @@ async def _run(settings: Settings, member: Member | None) -> int:
         start_drain=stop.set,
         previews=mode.previews,
         admin_tokens=tokens,
+        about=about(settings),
+        probes=Probes(asked, watching.watch),
     )
 
     announcements: list[str] = []

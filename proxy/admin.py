@@ -1,4 +1,4 @@
-"""The admin pages of one process: `/livez /readyz /metrics /table /explain /drain` (SPEC 6).
+"""The admin pages of one process: `/livez /readyz /metrics /table /explain /probe /drain` (SPEC 6).
 
 With several workers the supervisor has these pages (`proxy.workers.pages`), and asks here for what workers alone know.
 """
@@ -21,6 +21,7 @@ from proxy.routing.key import KeyReader
 from proxy.routing.table import Route, Service
 from proxy.tables import Holder
 from proxy.telemetry.exposition import Exposition
+from proxy.telemetry.probes import Probes
 
 _JSON: Final = "application/json"
 _ROUTES_PER_PIECE: Final = 200
@@ -39,6 +40,8 @@ class Admin:
     start_drain: Callable[[], None]
     previews: Callable[[], PreviewPlaces | None] = lambda: None
     admin_tokens: AdminTokens | None = None
+    about: Mapping[str, object] | None = None
+    probes: Probes | None = None
 
     def answer(self, head: RequestHead, body: bytes) -> Answer:
         """What a request on the admin address gets."""
@@ -59,13 +62,26 @@ class Admin:
                 return self.table()
             case "/explain":
                 return self.explain(query, body)
+            case "/probe":
+                return self.probe(body)
             case _:
                 self.start_drain()
                 return DRAINING
 
     def table(self, beside: Mapping[str, object] | None = None) -> Answer:
         """`beside`: what stands beside this process's own state."""
-        return Answer(200, media_type=_JSON, pieces=_table_pieces(self.tables, beside or {}))
+        return Answer(
+            200, media_type=_JSON, pieces=_table_pieces(self.tables, {"proxy": self.about or {}, **(beside or {})})
+        )
+
+    def probe(self, body: bytes) -> Answer:
+        """What is known of a marked request (`telemetry.probes`)."""
+        if self.probes is None:
+            return Answer(404, b"nobody notes requests here\n")
+        try:
+            return Answer(200, json.dumps(self.probes.ask(body)).encode() + b"\n", _JSON)
+        except ValueError as error:
+            return Answer(400, f"{error}\n".encode())
 
     def explain(self, query: str, body: bytes) -> Answer:
         """The decision for the request head in the body: with or without its request line, or with HTTP/2's

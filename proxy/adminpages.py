@@ -4,7 +4,7 @@ A browser on the same machine can reach loopback too, so a page of the web must 
 that a browser marks as coming from elsewhere (`Origin`) are refused, and so is a Host that is a name (DNS rebinding),
 unless a token comes with it, which no page of the web has.
 
-With a token configured (`proxy.admintokens`), and so always beyond loopback, `/table`, `/explain` and `/drain` ask for
+With a token configured (`proxy.admintokens`), and so always beyond loopback, `/table`, `/explain`, `/probe` and `/drain` ask for
 it. The other pages never do: they change nothing, hold no key, and those who ask are probes, which have none.
 
 The same pages are `--health-listen`'s (`health`), for kubelet and Prometheus: there they may be asked for under any
@@ -22,8 +22,8 @@ from proxy.net.http_server import Answer, Handler
 
 _OPEN: Final = ("/livez", "/readyz", "/metrics")
 _GETS: Final = (*_OPEN, "/table")
-_POSTS: Final = ("/explain", "/drain")
-_PAGES: Final = "pages: /livez /readyz /metrics /table, POST a request head to /explain, POST /drain\n"
+_POSTS: Final = ("/explain", "/probe", "/drain")
+_PAGES: Final = "pages: /livez /readyz /metrics /table, POST a request head to /explain, POST /probe, POST /drain\n"
 DRAINING: Final = Answer(202, b"draining\n")
 _NEEDS_TOKEN: Final = Answer(
     401,

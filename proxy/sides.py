@@ -17,7 +17,7 @@ from proxy.routing.decision import AS_IT_CAME
 from proxy.routing.key import KeyReader
 from proxy.routing.names import Endpoint
 from proxy.telemetry.metrics import Metrics
-from proxy.telemetry.watch import Watch
+from proxy.telemetry.watch import Asked, Watch
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
@@ -95,6 +95,9 @@ class UpstreamPool(Protocol):
         the end `exchange.connected` or `exchange.connect_failed`."""
 
 
+NOBODY_ASKS: Final = Asked()
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """What all exchanges of one listener share."""
@@ -110,6 +113,7 @@ class Port:
     baseline_version: int = AS_IT_CAME
     gateway: Gateway | None = None  # a router's, for hosts of previews
     watch: Watch | None = None
+    asked: Asked = NOBODY_ASKS
 
     def refuse(self, reason: Reason, peer: bytes) -> None:
         """What was no request, so that no exchange tells of it."""

@@ -19,7 +19,7 @@ from proxy.telemetry.watch import Watch
 
 def new_exchange(port: Port, downstream: Downstream, head: RequestHead) -> Exchange:
     """The exchange of a request that arrived at this port, not yet started."""
-    watch = port.watch
+    watch = port.watch if port.watch is not None else port.asked.watch
     return Exchange(port, downstream, head) if watch is None else WatchedExchange(port, downstream, head, watch)
 
 

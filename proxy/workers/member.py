@@ -151,7 +151,13 @@ class Member:
                 self._pieces.pop(rest[0], None)
             return piece
         path, query, body, beside = rest
-        answer = self._admin.table(json.loads(beside)) if path == "/table" else self._admin.explain(query, body)
+        match path:
+            case "/table":
+                answer = self._admin.table(json.loads(beside))
+            case "/probe":
+                answer = self._admin.probe(body)
+            case _:
+                answer = self._admin.explain(query, body)
         if answer.pieces is not None:
             assert not hasattr(answer.pieces, "__aiter__")
             self._pieces[number] = iter(answer.pieces)

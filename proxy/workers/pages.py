@@ -63,6 +63,8 @@ class SupervisorPages:
                 return self._table(wants_pieces=head.method != b"HEAD")
             case "/explain":
                 return self._asked("/explain", query, body, {})
+            case "/probe":
+                return self._probe(body)
             case _:
                 self._start_drain()
                 return DRAINING
@@ -107,6 +109,23 @@ class SupervisorPages:
 
     def describe(self) -> Iterable[Metric]:
         return ()
+
+    async def _probe(self, body: bytes) -> Answer:
+        """A request came to one of them, and nobody knows to which."""
+        requests: list[object] = []
+        refused = Answer(503, b"no worker answers\n")
+        has_answer = False
+        for worker in self._workers():
+            with suppress(WorkerGone):
+                _, (status, media_type, text) = await worker.ask_for_page(_ASK_S, "/probe", "", body, "{}")
+                if status == 200:
+                    has_answer = True
+                    requests += json.loads(text)["requests"]
+                else:
+                    refused = Answer(status, text, media_type)
+        if not has_answer:
+            return refused
+        return Answer(200, json.dumps({"requests": requests}).encode() + b"\n", "application/json")
 
     # --- of one ---
 
