@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pointsman.doctor.facts import Samples
 
 _TIMEOUT_S: Final = 10.0
-_SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? ([-+.\deE]+|NaN|[-+]?Inf)(?: #.*)?$")
+_SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? ([-+.\deE]+)$")
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -78,7 +78,7 @@ def admin_url(text: str) -> str:
 
 
 def samples(text: str) -> Samples:
-    """A page in Prometheus' text format; timestamps are not expected."""
+    """A page in Prometheus' text format, without timestamps and exemplars. What is no number is left out."""
     values = {}
     for line in text.splitlines():
         if not line.startswith("#") and (match := _SAMPLE.match(line)) is not None:

@@ -53,7 +53,7 @@ class ProxyFacts:
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What an address speaks. `unreachable`: why it can't be connected to."""
+    """What an address was seen to speak. `unreachable`: why it can't be connected to."""
 
     unreachable: str = ""
     http1: bool = False

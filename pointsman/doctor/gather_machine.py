@@ -161,7 +161,7 @@ def baselines(settings: Settings) -> list[BaselineFacts]:
     configured = PROTOCOLS[settings.baseline_version]
     found = []
     for port in settings.sidecar.ports:
-        spoken = spoken_at(port.baseline.host, port.baseline.port, EXCHANGE_S)
+        spoken = spoken_at(port.baseline.host, port.baseline.port, EXCHANGE_S, configured)
         found.append(BaselineFacts(str(port.baseline), configured, spoken))
     return found
 

@@ -63,7 +63,8 @@ def baselines_of(facts: ProxyFacts) -> list[BaselineFacts]:
         address = str(entry.get("address", ""))
         host, _, port = address.rpartition(":")
         if port.isdecimal():
-            found.append(BaselineFacts(address, protocol, spoken_at(host.strip("[]"), int(port), EXCHANGE_S)))
+            spoken = spoken_at(host.strip("[]"), int(port), EXCHANGE_S, protocol)
+            found.append(BaselineFacts(address, protocol, spoken))
     return found
 
 

@@ -55,14 +55,13 @@ def of_baseline(subject: str, facts: BaselineFacts) -> Iterator[Finding]:
             f"the baseline {facts.address} speaks {speaks} only, and --baseline-protocol says http2",
             "say --baseline-protocol http, or auto",
         )
-    elif facts.configured == "auto" and not (spoken.http1 and spoken.http2):
-        other = "HTTP/2" if spoken.http1 else "HTTP/1.1"
+    elif facts.configured == "auto" and not spoken.http1:
         yield fine(check, subject, f"the baseline {facts.address} speaks {speaks}")
         yield note(
             check,
             subject,
-            f"callers that speak {other} would get 502 from the baseline {facts.address}; --baseline-protocol"
-            f" {'http' if spoken.http1 else 'http2'} would translate",
+            f"callers that speak HTTP/1.1 get 502 from the baseline {facts.address}; --baseline-protocol http2 would"
+            " translate",
         )
     else:
         yield fine(check, subject, f"the baseline {facts.address} speaks {speaks}")

@@ -22,13 +22,18 @@ _MOST: Final = 4096
 _REFUSALS_OF_PLAIN: Final = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
 
 
-def spoken_at(host: str, port: int, timeout_s: float) -> Spoken:
-    """Each of the two exchanges takes `timeout_s` at most."""
+def spoken_at(host: str, port: int, timeout_s: float, configured: str) -> Spoken:
+    """What is configured is tried first, the other only where that fails: applications log a strange preface.
+
+    Each exchange takes `timeout_s` at most.
+    """
     name = f"[{host}]" if ":" in host else host
     question = f"OPTIONS * HTTP/1.1\r\nHost: {name}:{port}\r\nConnection: close\r\n\r\n".encode("ascii", "replace")
     try:
-        first = _answer(host, port, question, timeout_s)
-        second = _answer(host, port, _PREFACE, timeout_s)
+        second = _answer(host, port, _PREFACE, timeout_s) if configured == "http2" else b""
+        first = _answer(host, port, question, timeout_s) if not _begins_with_settings(second) else b""
+        if configured != "http2" and not first.startswith(b"HTTP/1."):
+            second = _answer(host, port, _PREFACE, timeout_s)
     except OSError as error:
         return Spoken(unreachable=said(error))
     refuses_plain = any(words in first for words in _REFUSALS_OF_PLAIN)
