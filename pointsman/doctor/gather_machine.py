@@ -20,7 +20,7 @@ from pointsman.doctor.names import look_up
 from pointsman.doctor.speaking import spoken_at
 from proxy.about import PROTOCOLS
 from proxy.config import Settings
-from proxy.net.descriptors import ADMIN_SPARES, Descriptors
+from proxy.net.descriptors import PAGE_SPARES, Descriptors
 from proxy.net.listener import ListenError, bind
 from proxy.routing.faults import TableError
 from proxy.routing.names import Endpoint
@@ -72,7 +72,8 @@ def files_limit(settings: Settings) -> FilesLimit:
     if hard == resource.RLIM_INFINITY:
         hard = 1 << 30
     workers = max(settings.workers, 1)
-    fits = Descriptors(hard, _OWN_FILES + ADMIN_SPARES).connections * workers
+    pages = sum(listen is not None for listen in (settings.admin, settings.health_listen))
+    fits = Descriptors(hard, _OWN_FILES + pages * PAGE_SPARES).connections * workers
     return FilesLimit(hard, fits, settings.limits.max_connections)
 
 

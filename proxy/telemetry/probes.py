@@ -70,7 +70,7 @@ class Probes:
         for probe in self._probes.values():
             in_baggage = any(probe.mark in value for value in head.baggage)
             in_tracestate = any(probe.mark in value for value in head.tracestate)
-            has_trace = parts is not None and parts[0] == probe.trace
+            has_trace = parts is not None and b"%032x" % parts[0] == probe.trace
             if (in_baggage or in_tracestate or has_trace) and len(probe.requests) < MAX_REQUESTS:
                 probe.requests.append(
                     {

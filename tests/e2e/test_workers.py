@@ -198,9 +198,9 @@ def test_a_replacement_that_finds_a_bad_table(tmp_path: Path, baseline: Origin) 
     with run_workers(tmp_path, baseline.port) as proxy:
         proxy.table_path.write_text("{")
         until(lambda: proxy.metric("pointsman_table_stale") == 1, "the refusal")
+        why = b"not ready: worker 2: it can't start by what is configured now\n"
         for _ in range(2):
             kill(proxy, 2, wait=False)
-            why = b"not ready: worker 2: it can't start by what is configured now\n"
             until(lambda: proxy.page("/readyz")[1] == why, "the refusal at the start")
             assert said(proxy, "worker 2 can't start by what is configured now")
             assert [ask(proxy.port, get()).status for _ in range(5)] == [200] * 5
