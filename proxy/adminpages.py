@@ -4,8 +4,8 @@ A browser on the same machine can reach loopback too, so a page of the web must 
 that a browser marks as coming from elsewhere (`Origin`) are refused, and so is a Host that is a name (DNS rebinding),
 unless a token comes with it, which no page of the web has.
 
-With a token configured (`proxy.admintokens`), and so always beyond loopback, `/table`, `/explain`, `/probe` and `/drain`
-ask for it. The other pages never do: they change nothing, hold no key, and those who ask are probes, which have none.
+With a token configured (`proxy.admintokens`), and so always beyond loopback, `/table`, `/explain`, `/probe` and
+`/drain` ask for it. The other pages never do: they change nothing, hold no key, and kubelet, which asks, has none.
 
 The same pages are `--health-listen`'s (`health`), for kubelet and Prometheus: there they may be asked for under any
 name, since there is nothing else that a web page could do.

@@ -245,7 +245,7 @@ ADMIN: Final = Option(
     "admin",
     "HOST:PORT|off",
     admin_endpoint,
-    "address of /livez /readyz /metrics /table /explain /drain",
+    "address of /livez /readyz /metrics /table /explain /probe /drain",
     default="127.0.0.1:16020",
     why="loopback: who reaches it can drain the proxy and read the table; beyond it --admin-token-file is required",
 )
@@ -253,7 +253,7 @@ ADMIN_TOKEN_FILE: Final = Option(
     "admin-token-file",
     "FILE",
     plain,
-    "tokens that /table, /explain and /drain ask for (Authorization: Bearer), on loopback too; one a line, of at least "
+    "tokens that /table, /explain, /probe and /drain ask for (Authorization: Bearer), on loopback too; one a line, of at least "
     "16 characters; read again when it changes",
     default_text="none",
 )

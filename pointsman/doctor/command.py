@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from pointsman.adminclient import AdminClient, BadTokenFile
 from pointsman.cli.console import Console
 from pointsman.cli.exits import INTERRUPTED, INVALID
 from pointsman.cli.flags import CONTROLLER, CONTROLLER_CA, TIMEOUT, TOKEN_FILE, timeout
 from pointsman.doctor import findings as saying
-from pointsman.doctor.asking import AdminPages, admin_url
+from pointsman.doctor.asking import admin_address
 from pointsman.doctor.findings import Finding
 from proxy.options import Option, Values, asks_for_help, choice, help_rows, plain, read_options
 
@@ -38,7 +39,7 @@ def _url(text: str) -> str:
 ADMIN: Final = Option(
     "admin",
     "URL|HOST:PORT",
-    admin_url,
+    admin_address,
     "admin address of a running proxy to look at",
     default_text=f"{_DEFAULT_ADMIN}, if neither it, --controller nor --send is given",
     repeatable=True,
@@ -107,10 +108,7 @@ def main(argv: Sequence[str]) -> int:
         except ConfigError as error:
             faults += error.faults
     if faults:
-        for fault in faults:
-            console.say(f"pointsman doctor: {fault}")
-        console.document({"error": {"title": faults[0], "faults": faults}, "exitCode": INVALID})
-        return INVALID
+        return _refuse(console, faults)
     try:
         if settings is not None:
             from pointsman.doctor.before import findings_before
@@ -118,12 +116,21 @@ def main(argv: Sequence[str]) -> int:
             found = findings_before(settings)
         else:
             found = _of_what_runs(values, console)
+    except BadTokenFile as error:
+        return _refuse(console, [f"{values.origin(ADMIN_TOKEN_FILE)}: {error}"])
     except KeyboardInterrupt:
         console.say("interrupted")
         return INTERRUPTED
     console.result(saying.text(found))
     console.document(saying.document(found))
     return saying.exit_code(found)
+
+
+def _refuse(console: Console, faults: Sequence[str]) -> int:
+    for fault in faults:
+        console.say(f"pointsman doctor: {fault}")
+    console.document({"error": {"title": faults[0], "faults": list(faults)}, "exitCode": INVALID})
+    return INVALID
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
@@ -141,7 +148,7 @@ def _of_what_runs(values: Values, console: Console) -> list[Finding]:
     controllers, send = values.present(CONTROLLERS), values.optional(SEND)
     if not admins and not controllers and send is None:
         admins = [_DEFAULT_ADMIN]
-    pages = [AdminPages(url, values.optional(ADMIN_TOKEN_FILE)) for url in admins]
+    pages = [AdminClient(url, values.optional(ADMIN_TOKEN_FILE)) for url in admins]
     found: list[Finding] = []
     if pages:
         found += _of_proxies(pages, values.one(INTERVAL))
@@ -158,7 +165,7 @@ def _of_what_runs(values: Values, console: Console) -> list[Finding]:
     return found
 
 
-def _of_proxies(pages: Sequence[AdminPages], interval_s: float) -> list[Finding]:
+def _of_proxies(pages: Sequence[AdminClient], interval_s: float) -> list[Finding]:
     from pointsman.doctor.gather_proxy import baselines_of, first_look, names_of, second_look
     from pointsman.doctor.rules_common import of_baseline, of_names
     from pointsman.doctor.rules_proxy import of_proxy

@@ -22,11 +22,13 @@ from proxy.about import PROTOCOLS
 from proxy.config import Settings
 from proxy.net.descriptors import PAGE_SPARES, Descriptors
 from proxy.net.listener import ListenError, bind
+from proxy.reloading import ReloadError
 from proxy.routing.faults import TableError
 from proxy.routing.names import Endpoint
 from proxy.routing.table import RoutingTable
 from proxy.routing.text import parse_text
 from proxy.routing.wire import read_document
+from proxy.tokensfile import tokens_of_file
 
 _CHAIN: Final = "POINTSMAN_IN"
 _OWN_FILES: Final = 40  # what a proxy opens beside connections: libraries, the loop, listeners, a watch
@@ -36,7 +38,8 @@ _RULES_S: Final = 5.0
 
 def addresses(settings: Settings) -> list[AddressFacts]:
     wanted = [("--listen", listen) for listen in settings.listens]
-    wanted += [("--admin", settings.admin)] if settings.admin is not None else []
+    pages = [("--admin", settings.admin), ("--health-listen", settings.health_listen)]
+    wanted += [(flag, endpoint) for flag, endpoint in pages if endpoint is not None]
     return [_address(flag, endpoint) for flag, endpoint in wanted]
 
 
@@ -72,7 +75,7 @@ def files_limit(settings: Settings) -> FilesLimit:
     if hard == resource.RLIM_INFINITY:
         hard = 1 << 30
     workers = max(settings.workers, 1)
-    pages = sum(listen is not None for listen in (settings.admin, settings.health_listen))
+    pages = sum(page is not None for page in (settings.admin, settings.health_listen))
     fits = Descriptors(hard, _OWN_FILES + pages * PAGE_SPARES).connections * workers
     return FilesLimit(hard, fits, settings.limits.max_connections)
 
@@ -105,9 +108,12 @@ def files(settings: Settings) -> list[FileFacts]:
         found.append(FileFacts("--controller-ca", controller.ca_file, tuple(_authority_faults(controller.ca_file))))
     if controller is not None and controller.state_dir is not None:
         found.append(FileFacts("--state-dir", controller.state_dir, tuple(_folder_faults(controller.state_dir))))
-    if settings.previews.token_file is not None:
-        faults = tuple(_readable_faults(settings.previews.token_file))
-        found.append(FileFacts("--preview-token-file", settings.previews.token_file, faults))
+    for flag, path in (
+        ("--admin-token-file", settings.admin_token_file),
+        ("--preview-token-file", settings.previews.token_file),
+    ):
+        if path is not None:
+            found.append(FileFacts(flag, path, tuple(_tokens_faults(path))))
     log = settings.watch.access_log
     if log is not None and log.file is not None:
         folder = os.path.dirname(log.file) or "."
@@ -115,13 +121,12 @@ def files(settings: Settings) -> list[FileFacts]:
     return found
 
 
-def _readable_faults(path: str) -> Iterator[str]:
+def _tokens_faults(path: str) -> Iterator[str]:
     try:
-        with open(path, "rb") as file:
-            if not file.read(1):
-                yield "is empty"
-    except OSError as error:
-        yield f"can't be read: {error.strerror}"
+        if not tokens_of_file(path):
+            yield "holds no token"
+    except ReloadError as error:
+        yield str(error).removeprefix(f"{path}: ")
 
 
 def _token_faults(path: str) -> Iterator[str]:

@@ -16,7 +16,8 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import urlsplit
 
-from pointsman.doctor.asking import AdminPages, NoPage
+from pointsman.adminclient import AdminClient
+from pointsman.doctor.asking import NoPage, ask, text_of
 from pointsman.doctor.facts import Hop, ProbeFacts
 from pointsman.doctor.speaking import said
 
@@ -25,7 +26,7 @@ MEMBER: Final = "pointsman-probe"
 _LATE_S: Final = 0.3
 
 
-def send_through(url: str, pages: Sequence[AdminPages], timeout_s: float) -> ProbeFacts:
+def send_through(url: str, pages: Sequence[AdminClient], timeout_s: float) -> ProbeFacts:
     trace, mark = secrets.token_hex(16), "p" + secrets.token_hex(10)
     question = json.dumps({"trace": trace, "mark": mark}).encode()
     asked, silent = [], []
@@ -48,12 +49,12 @@ def send_through(url: str, pages: Sequence[AdminPages], timeout_s: float) -> Pro
     return ProbeFacts(url, error, status, tuple(hops), names, tuple(silent))
 
 
-def _ask(pages: AdminPages, question: bytes) -> list[Hop] | str:
+def _ask(pages: AdminClient, question: bytes) -> list[Hop] | str:
     """What it has seen so far, or why it does not say."""
     try:
-        page = pages.ask("/probe", question)
+        page = ask(pages, "/probe", question)
         if page.status != 200:
-            return f"/probe says {page.status}: {page.text[:100]}"
+            return f"/probe says {page.status}: {text_of(page)[:100]}"
         return [_hop(pages.url, entry) for entry in json.loads(page.body)["requests"]]
     except NoPage as error:
         return str(error)

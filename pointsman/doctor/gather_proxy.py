@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from pointsman.doctor.asking import AdminPages, NoPage, samples
+from pointsman.adminclient import AdminClient
+from pointsman.doctor.asking import NoPage, ask, samples, text_of
 from pointsman.doctor.facts import BaselineFacts, NameFacts, ProxyFacts, Samples
 from pointsman.doctor.names import look_up
 from pointsman.doctor.speaking import spoken_at
@@ -19,27 +20,27 @@ from proxy.release import RELEASE
 EXCHANGE_S: Final = 2.0
 
 
-def first_look(pages: AdminPages) -> ProxyFacts:
+def first_look(pages: AdminClient) -> ProxyFacts:
     facts = ProxyFacts(pages.url, own_release=RELEASE)
     try:
-        ready = pages.ask("/readyz")
-        table = pages.ask("/table")
+        ready = ask(pages, "/readyz")
+        table = ask(pages, "/table")
         before = _metrics(pages)
     except NoPage as error:
         return replace(facts, unreachable=str(error))
     if ready.status not in (200, 503):
         return replace(facts, unreachable=f"/readyz says {ready.status}, not as a proxy does")
-    facts = replace(facts, status=ready.status, ready_text=ready.text, before=before, after=before)
+    facts = replace(facts, status=ready.status, ready_text=text_of(ready), before=before, after=before)
     try:
         state = json.loads(table.body) if table.status == 200 else None
     except ValueError:
         state = None
     if not isinstance(state, dict):
-        return replace(facts, refused=f"/table says {table.status}: {table.text[:100]}")
+        return replace(facts, refused=f"/table says {table.status}: {text_of(table)[:100]}")
     return replace(facts, state=state, is_here=_is_here(state))
 
 
-def second_look(pages: AdminPages, facts: ProxyFacts, started_s: float, interval_s: float) -> ProxyFacts:
+def second_look(pages: AdminClient, facts: ProxyFacts, started_s: float, interval_s: float) -> ProxyFacts:
     """Counters once more, so long after the first look."""
     if facts.unreachable:
         return facts
@@ -50,9 +51,9 @@ def second_look(pages: AdminPages, facts: ProxyFacts, started_s: float, interval
         return replace(facts, unreachable=str(error))
 
 
-def _metrics(pages: AdminPages) -> Samples:
-    page = pages.ask("/metrics")
-    return samples(page.text) if page.status == 200 else Samples()
+def _metrics(pages: AdminClient) -> Samples:
+    page = ask(pages, "/metrics")
+    return samples(text_of(page)) if page.status == 200 else Samples()
 
 
 def baselines_of(facts: ProxyFacts) -> list[BaselineFacts]:

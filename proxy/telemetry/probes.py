@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.telemetry.record import Record, identifiers, trace_parts
+from proxy.telemetry.record import Record, identifiers, trace_id
 from proxy.telemetry.watch import Asked, Watch
 
 KEPT_S: Final = 60.0
@@ -66,11 +66,11 @@ class Probes:
             return
         if self._forget():
             return
-        parts = trace_parts(identifiers(head)[0])
+        trace = trace_id(identifiers(head)[0]).encode("ascii")
         for probe in self._probes.values():
             in_baggage = any(probe.mark in value for value in head.baggage)
             in_tracestate = any(probe.mark in value for value in head.tracestate)
-            has_trace = parts is not None and b"%032x" % parts[0] == probe.trace
+            has_trace = trace == probe.trace
             if (in_baggage or in_tracestate or has_trace) and len(probe.requests) < MAX_REQUESTS:
                 probe.requests.append(
                     {

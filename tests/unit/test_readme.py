@@ -20,6 +20,8 @@ from pointsman import explain as explain_command
 from pointsman.__main__ import main
 from pointsman.cli import exits
 from pointsman.cli.commands import COMMANDS
+from pointsman.doctor.command import BEFORE
+from pointsman.doctor.command import OPTIONS as DOCTOR_OPTIONS
 from proxy import flags
 from proxy.answers import own_head
 from proxy.config import help_text, options_markdown
@@ -46,6 +48,7 @@ OPTIONS: tuple[Option[object], ...] = (
     *CONTROLLER_OPTIONS,
     *explain_command._PROXY_OPTIONS,
     *explain_command._OPTIONS,
+    *DOCTOR_OPTIONS,
     *(option for command in COMMANDS for option in command.options),
 )
 
@@ -267,7 +270,7 @@ class TestNames:
         return found
 
     def test_flags(self) -> None:
-        known = {option.flag for option in OPTIONS} | benchmark_flags()
+        known = {option.flag for option in OPTIONS} | benchmark_flags() | {BEFORE}
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXT)) <= known
 
     def test_values_of_flags(self) -> None:
