@@ -38,9 +38,9 @@ def grpc_head(path: str = "/hotrod.Location/Echo", *fields: tuple[str, str]) -> 
     return head
 
 
-def record(head: RequestHead | None = None, **changes: Any) -> Record:
+def record(head: RequestHead | None = None, peer: bytes = b"192.0.2.9", **changes: Any) -> Record:
     """Of a request that a sandbox answered, unless something else is said."""
-    made = Record(head if head is not None else h1_head(), changes.pop("peer", b"192.0.2.9"), STARTED_S)
+    made = Record(head if head is not None else h1_head(), peer, STARTED_S)
     assert made.head is not None
     made.connected_s, made.answered_s, made.ended_s = STARTED_S + 0.25, STARTED_S + 0.5, STARTED_S + 1
     made.ended_at_s = AT_S

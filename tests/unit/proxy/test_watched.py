@@ -16,6 +16,7 @@ from proxy.telemetry.watch import Watch
 from proxy.watched import WatchedExchange
 from tests.support.exchange import BASELINE, SANDBOX, SANDBOX_2, TAGGED, WORKLOAD, Script, request_head, route_table
 from tests.support.h2script import http2_head
+from tests.support.records import Log
 
 STRICT = "tracestate: sd-strict=1"
 
@@ -193,18 +194,12 @@ def test_a_router_without_such_a_host() -> None:
 
 
 def test_what_was_no_request() -> None:
-    watched = Watched()
+    log = Log()
     records: list[Record] = []
-
-    class Kept:
-        def finished(self, record: Record) -> None:
-            records.append(record)
-
-    watch = Watch(Kept(), watched.records.append)  # type: ignore[arg-type]
-    watch.refused(errors.URI_TOO_LONG, b"192.0.2.1")
-    (record,) = records
-    assert (record.head, record.status, record.flag, record.peer) == (None, 414, "TL", b"192.0.2.1")
-    assert not watched.records  # there is nothing to make a span of
+    Watch(log.log, records.append).refused(errors.URI_TOO_LONG, b"192.0.2.1")
+    (line,) = log.taken()
+    assert (line["status"], line["flag"], line["peer"]) == (414, "TL", "192.0.2.1")
+    assert not records  # there is nothing to make a span of
 
 
 def test_no_end_is_told_twice() -> None:
