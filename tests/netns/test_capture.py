@@ -70,6 +70,8 @@ def test_led_there_by_another_port_of_ours(pod: Pod, sidecar: Proxy) -> None:
     with pod.neighbour.inside():
         assert ask(LISTEN, get("/"), host=POD).decision == "none; reason=not_captured"
         assert ask(sidecar.admin, get("/"), host=POD).status == 503  # it listens on loopback only
+    with pod.inside(), as_user(APPLICATION_UID):  # which leads it to the listener's address on loopback
+        assert ask(LISTEN, get("/"), host=POD).decision == "none; reason=not_captured"
 
 
 # --- own connections ---
