@@ -1,7 +1,8 @@
 """Where a mark was lost on its way through services, by what their proxies noted. Pure.
 
 A hop is called by the one whose request was under way all the time that its own was: the innermost, if there are
-several. Where there is none (it was called later, or clocks differ) the one that began last before it is taken.
+several. Where there is none (it was called later, or clocks differ) the one that began last before it is taken. So, of
+two calls that one service makes at once, the longer may be taken for the caller of the other.
 """
 
 from __future__ import annotations

@@ -149,6 +149,13 @@ def test_keep_lets_users_try_a_key_of_their_own(run: Run, tmp_path: Path) -> Non
     assert went == ["baseline", "pr-124", "baseline", "pr-124", "FAILED_PRECONDITION"]
     assert pointsman(state, "sandbox", "verify", "mine", "--since", started) == 0
 
+    admins = [word for service in state["services"].values() for word in ("--admin", service["admin"])]
+    found = diagnosis("--send", state["url"], *admins, "--controller", state["controller"])
+    (way,) = [each["found"] for each in found if each["check"] == "propagation"]
+    passed = [f"hotrod-istio/Deployment/{name} (baggage and tracestate)" for name in state["services"]]
+    assert sorted(way.removeprefix("the mark's way: ").split(", ")) == sorted(passed)
+    assert [each for each in found if each["severity"] in ("problem", "unknown")] == []
+
     os.kill(sandbox["pid"], signal.SIGKILL)
     assert eventually(lambda: ride(state, "my-own-key").status == 502)
     assert "UNAVAILABLE: pointsman: sandbox_unreachable" in ride(state, "my-own-key").body
@@ -171,6 +178,14 @@ def pointsman(state: dict[str, Any], *arguments: str, text: str = "") -> int:
     settings = {"POINTSMAN_CONTROLLER": state["controller"], "POINTSMAN_NAMESPACE": "hotrod-istio"}
     command = [sys.executable, "-m", "pointsman", *arguments]
     return subprocess.run(command, cwd=ROOT, env=os.environ | settings, input=text, text=True, check=False).returncode
+
+
+def diagnosis(*arguments: str) -> list[dict[str, str]]:
+    """What `pointsman doctor` finds."""
+    command = [sys.executable, "-m", "pointsman", "doctor", "--output", "json", *arguments]
+    found = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    findings: list[dict[str, str]] = json.loads(found.stdout)["findings"]
+    return findings
 
 
 def location_of(response: Response) -> tuple[str, int]:
