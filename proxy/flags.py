@@ -253,8 +253,8 @@ ADMIN_TOKEN_FILE: Final = Option(
     "admin-token-file",
     "FILE",
     plain,
-    "tokens that /table, /explain, /probe and /drain ask for (Authorization: Bearer), on loopback too; one a line, of at"
-    " least 16 characters; read again when it changes",
+    "tokens that /table, /explain, /probe and /drain ask for (Authorization: Bearer), on loopback too; one a line, of"
+    " at least 16 characters; read again when it changes",
     default_text="none",
 )
 HEALTH_LISTEN: Final = Option(

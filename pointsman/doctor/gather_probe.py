@@ -22,8 +22,10 @@ from pointsman.doctor.facts import Hop, ProbeFacts
 from pointsman.doctor.speaking import said
 
 MEMBER: Final = "pointsman-probe"
-# A proxy notes a request when it is over, which may be a moment after its caller has the answer.
-_LATE_S: Final = 0.3
+# A proxy notes a request when it is over, which may be a moment after its caller has the answer; so they are asked until
+# they say the same twice.
+_LATE_S: Final = 0.2
+_LATEST_S: Final = 1.5
 
 
 def send_through(url: str, pages: Sequence[AdminClient], timeout_s: float) -> ProbeFacts:
@@ -37,14 +39,19 @@ def send_through(url: str, pages: Sequence[AdminClient], timeout_s: float) -> Pr
         else:
             asked.append(each)
     status, error = _send(url, trace, mark, timeout_s)
-    time.sleep(_LATE_S)
     hops: list[Hop] = []
-    for each in asked:
-        found = _ask(each, question)
-        if isinstance(found, str):
-            silent.append(f"{each.url}: {found}")
-        else:
-            hops += found
+    end_s, is_settled = time.monotonic() + _LATEST_S, False
+    while not is_settled:
+        time.sleep(_LATE_S)
+        known, hops = len(hops), []
+        for each in list(asked):
+            found = _ask(each, question)
+            if isinstance(found, str):
+                silent.append(f"{each.url}: {found}")
+                asked.remove(each)
+            else:
+                hops += found
+        is_settled = (len(hops) == known and known > 0) or time.monotonic() > end_s
     names = tuple(each.url for each in asked)
     return ProbeFacts(url, error, status, tuple(hops), names, tuple(silent))
 

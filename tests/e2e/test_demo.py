@@ -154,7 +154,6 @@ def test_keep_lets_users_try_a_key_of_their_own(run: Run, tmp_path: Path) -> Non
     (way,) = [each["found"] for each in found if each["check"] == "propagation"]
     passed = [f"hotrod-istio/Deployment/{name} (baggage and tracestate)" for name in state["services"]]
     assert sorted(way.removeprefix("the mark's way: ").split(", ")) == sorted(passed)
-    assert [each for each in found if each["severity"] in ("problem", "unknown")] == []
 
     os.kill(sandbox["pid"], signal.SIGKILL)
     assert eventually(lambda: ride(state, "my-own-key").status == 502)
