@@ -22,8 +22,8 @@ from pointsman.doctor.facts import Hop, ProbeFacts
 from pointsman.doctor.speaking import said
 
 MEMBER: Final = "pointsman-probe"
-# A proxy notes a request when it is over, which may be a moment after its caller has the answer; so they are asked until
-# they say the same twice.
+# A proxy notes a request when it is over, which may be a moment after its caller has the answer; so they are asked
+# until they say the same twice.
 _LATE_S: Final = 0.2
 _LATEST_S: Final = 1.5
 
