@@ -29,6 +29,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks import environment
 from benchmarks.figures import Point, ratio
 from benchmarks.processes import Child, Cores, free_port, pinned
 from benchmarks.rounds import Load, cpu_round
@@ -131,6 +132,7 @@ def main() -> int:
                     other = transparent(scene, 1)
                     stack.callback(other.stop)
                     ways += [(namespace, scene, led_to(plain)), (namespace, scene, other)]
+        print(f"commit {environment.commit()}; {environment.versions()}; {environment.machine(cores)}")
         measure(options.rounds, ways, load, "CPU per request")
         for scene in {id(scene): scene for _, scene, _ in ways}.values():
             closing(scene)
@@ -151,7 +153,11 @@ def measure(rounds: int, ways: list[tuple[Namespace, Scene, Target]], load: Load
     for point in points:
         value = point.spread("cpu_us")
         against = {other.target: ratio(point, other, "cpu_us") for other in points if other is not point}
-        shown = "  ".join(f"{each.median:.3f} x {name}" for name, each in against.items() if each is not None)
+        shown = "; ".join(
+            f"{each.median:.3f} ({each.low:.2f}-{each.high:.2f}) x {name}"
+            for name, each in against.items()
+            if each is not None
+        )
         text = f"{value.median:7.2f} ({value.low:.2f}-{value.high:.2f})" if value else f"void: {point.void}"
         print(f"  {point.target:12} {text}   {shown}   {point.marked} marked")
 
