@@ -48,6 +48,7 @@ def run_sidecar(pod: Pod, tmp_path: Path) -> RunSidecar:
         listen: tuple[str, ...] = ("0.0.0.0", "[::]"),
         source: str | None = "127.0.0.6",
         detect_timeout: str = "0.1",
+        controller: str | None = None,
     ) -> Iterator[Proxy]:
         all_flags = ["--transparent", "--detect-timeout", detect_timeout, "--decision-header", *flags]
         for host in listen:
@@ -58,7 +59,12 @@ def run_sidecar(pod: Pod, tmp_path: Path) -> RunSidecar:
         with (
             pod.inside(),
             run_proxy(
-                tmp_path, document=document, flags=tuple(all_flags), workload_ports=(), prefix=pod.proxy_prefix
+                tmp_path,
+                document=document,
+                flags=tuple(all_flags),
+                workload_ports=(),
+                prefix=pod.proxy_prefix,
+                controller=controller,
             ) as proxy,
         ):
             yield proxy

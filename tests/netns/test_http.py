@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from websockets.sync.client import connect as websocket_to
@@ -15,6 +16,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from tests.netns.conftest import RunSidecar, origin_at
 from tests.support.client import ask, connected, get
+from tests.support.controller import run_controller, sandbox
 from tests.support.grpc_service import GrpcServer, path, serving
 from tests.support.http2 import PREFACE, SIZE_0, answer, head, headers
 from tests.support.http2_peer import Peer
@@ -166,6 +168,34 @@ def test_large_bodies(pod: Pod, sidecar: Proxy) -> None:
         sender.start()
         assert client.read("POST").body == body
         sender.join()
+
+
+def test_with_a_controller(pod: Pod, run_sidecar: RunSidecar, tmp_path: Path) -> None:
+    """Ports need not be named: each is looked up when somebody calls it. What is answered is counted by key."""
+    baseline, other = origin_at(pod, POD, 8081), origin_at(pod, POD, 8082)
+    with pod.inside():
+        fork = Origin("fork")
+    part = {
+        "from": {"kind": "Deployment", "namespace": "hotrod", "name": "location"},
+        "mappings": [{"port": 8081, "toLocal": f"127.0.0.1:{fork.port}"}],
+    }
+    flags = ("--destination-allow", "127.0.0.0/8")
+    with (
+        running(baseline, other, fork),
+        pod.inside(),
+        run_controller(tmp_path / "objects") as controller,
+        run_sidecar(*flags, controller=controller.url),
+    ):
+        assert controller.put(sandbox("one", key=KEY, local=[part])).status == 201
+
+        def routed() -> str:
+            with pod.neighbour.inside():
+                return ask(8081, get("/", TAGGED), host=POD).origin
+
+        until(lambda: routed() == "fork")
+        with pod.neighbour.inside():
+            assert ask(8082, get("/", TAGGED), host=POD).decision == "sandbox=one; reason=port_not_mapped"
+            assert ask(8082, get("/"), host=POD).origin == "baseline"
 
 
 def test_the_application_is_no_destination(pod: Pod, run_sidecar: RunSidecar) -> None:
