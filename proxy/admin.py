@@ -64,9 +64,11 @@ class Admin:
                 return self.explain(query, body)
             case "/probe":
                 return self.probe(body)
-            case _:
+            case "/drain":
                 self.start_drain()
                 return DRAINING
+            case _:
+                raise AssertionError(path)  # `adminpages` knows a page that is not here
 
     def table(self, beside: Mapping[str, object] | None = None) -> Answer:
         """`beside`: what stands beside this process's own state."""

@@ -65,9 +65,11 @@ class SupervisorPages:
                 return self._asked("/explain", query, body, {})
             case "/probe":
                 return self._probe(body)
-            case _:
+            case "/drain":
                 self._start_drain()
                 return DRAINING
+            case _:
+                raise AssertionError(path)  # `adminpages` knows a page that is not here
 
     # --- of all ---
 
