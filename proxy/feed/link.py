@@ -131,7 +131,11 @@ class Link:
             self._tables.unheard(f"no connection to the controller: {why}")
             if why != self._last_why:
                 self._last_why = why
-                so = "the last table stays in force" if self._receiver.is_whole else "tagged requests get 503 meanwhile"
+                so = (
+                    "routing goes on by the last table"
+                    if self._receiver.is_whole
+                    else "tagged requests get 503 meanwhile"
+                )
                 _log.warning("no connection to the controller, trying again; %s: %s", so, why)
             await asyncio.sleep(_wait_s(self._failures))
             self._failures += 1

@@ -78,8 +78,8 @@ def test_readiness_does_not_wait_for_ever(tmp_path: Path, baseline: Origin) -> N
         assert tagged(proxy).status == 503
         assert ask(proxy.port, get()).status == 200
         assert proxy.state()["stale"] is True
-        assert proxy.metric("pointsman_controller_connected") == 0
-        until(lambda: proxy.metric("pointsman_controller_failures_total") > 1, "another attempt")
+        assert proxy.metric("pointsman_feed_connected") == 0
+        until(lambda: proxy.metric("pointsman_feed_failures_total") > 1, "another attempt")
 
 
 # --- tables ---
@@ -253,7 +253,7 @@ def test_one_who_accepts_and_says_nothing(tmp_path: Path, baseline: Origin) -> N
 def test_a_stranger_to_the_protocol(tmp_path: Path, baseline: Origin) -> None:
     url = f"http://127.0.0.1:{baseline.port}"  # answers with HTTP 200
     with run_proxy(tmp_path, baseline.port, controller=url, flags=("--sync-timeout", "0")) as proxy:
-        until(lambda: proxy.metric("pointsman_controller_failures_total") > 1, "attempts")
+        until(lambda: proxy.metric("pointsman_feed_failures_total") > 1, "attempts")
         assert ask(proxy.port, get()).status == 200
 
 
