@@ -42,7 +42,6 @@ class LogFile:
         self._fd = 1 if path is None else _opened(path)
         self._woken = threading.Event()
         self._ends = threading.Event()
-        self._reopens = False
         self._data = b""  # taken, and from `_at` on still to be written
         self._at = 0
         self._fault = ""  # why the last write failed
@@ -55,8 +54,7 @@ class LogFile:
     # --- the side of whoever logs ---
 
     def reopen(self) -> None:
-        """Whoever rotates the file says that it was moved."""
-        self._reopens = True
+        """Whoever rotates the file says that it was moved: it is looked at now, not before the next line."""
         self._woken.set()
 
     def close(self, limit_s: float) -> None:
@@ -155,11 +153,10 @@ class LogFile:
     def _follow(self, path: str) -> None:
         """Opens the file anew where another one, or none, is in its place."""
         try:
-            if not self._reopens and os.path.samestat(os.stat(path), os.fstat(self._fd)):
+            if os.path.samestat(os.stat(path), os.fstat(self._fd)):
                 return
         except OSError:
             pass  # moved away
-        self._reopens = False
         try:
             fd = _opened(path)
         except OSError as error:

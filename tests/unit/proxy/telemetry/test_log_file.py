@@ -169,6 +169,17 @@ class TestFull:
             until(lambda: len(lines_of(path)) == 3, "the rest")
         assert lines_of(path) == ["123456789", "other", "abcdefghi"]
 
+    def test_what_another_has_written_behind_it_is_not_cut(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        with opened(path) as log:
+            os.write(log._fd, b"abc\nde")
+            with path.open("a") as other:
+                other.write("other\n")
+            log._data, log._at = b"abc\ndef\n", 6
+            log._take_back()
+            assert (path.read_text(), log._at) == ("abc\ndeother\n", 6)
+            log._data, log._at = b"", 0
+
     def test_the_end_does_not_wait(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         with files_of_at_most(5):
             with opened(tmp_path / "log") as log:
@@ -216,6 +227,28 @@ class TestPipe:
         assert set(found.decode().splitlines()) == {line}
         assert f"takes lines again; {dropped} were dropped" in caplog.text
 
+    def test_another_who_writes_tears_no_line(self, pipe: tuple[Path, int]) -> None:
+        path, reader = pipe
+        ours = [f"{number} " + "x" * 900 for number in range(2000)]
+        others = [f"other {number}" for number in range(2000)]
+        is_over = threading.Event()
+
+        def write() -> None:
+            with path.open("w", buffering=1) as other:
+                other.writelines(f"{line}\n" for line in others)
+            is_over.set()
+
+        found = bytearray()
+        with opened(path) as log:
+            threading.Thread(target=write, daemon=True).start()
+            put(log, *ours)
+            expected = sum(len(line) + 1 for line in (*ours, *others))
+            until(lambda: _read(reader, found) and len(found) == expected, "all lines")
+            until(is_over.is_set, "the other's end")
+        lines = found.decode().splitlines()
+        assert [line for line in lines if line.startswith("other")] == others
+        assert [line for line in lines if not line.startswith("other")] == ours
+
     def test_the_end_waits_for_so_long(self, pipe: tuple[Path, int], caplog: pytest.LogCaptureFixture) -> None:
         path, reader = pipe
         log = LogFile(str(path), Metrics())
@@ -231,7 +264,7 @@ class TestPipe:
         with pytest.raises(OSError, match="No such device"):
             LogFile(str(path), Metrics())
 
-    def test_a_stdout_that_somebody_made_non_blocking(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_stdout_that_somebody_made_non_blocking(self, caplog: pytest.LogCaptureFixture) -> None:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         os.set_blocking(reader, False)
@@ -244,6 +277,7 @@ class TestPipe:
             found = bytearray()
             until(lambda: _read(reader, found) and len(found) == 1001 * 500, "all lines")
             log.close(2)
+        assert "can't be written" not in caplog.text
 
 
 def _read(reader: int, found: bytearray) -> bool:
@@ -259,10 +293,22 @@ def test_it_starts_no_thread_that_keeps_a_process(tmp_path: Path) -> None:
         assert thread.daemon
 
 
-def test_a_character_device(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_that_stays_is_said_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = 0
+
+    def write(fd: int, data: bytes) -> int:
+        nonlocal tried
+        tried += fd == log._fd
+        return real(fd, data)
+
+    real = os.write
+    monkeypatch.setattr(log_file.os, "write", write)
     with opened(Path("/dev/full")) as log:
         put(log, "a")
-        until(lambda: "No space left" in caplog.text, "the fault")
+        until(lambda: tried >= 3, "some tries")
+        put(log, "b")
+        until(lambda: tried >= 5, "more")
+    assert caplog.text.count("No space left") == 1
 
 
 @pytest.fixture(autouse=True)
