@@ -1,8 +1,9 @@
 """What the proxy says to its operator: lines on stderr, none of which can make a request wait or fill a disk.
 
 - A line that stderr does not take at once (a pipe that nobody reads) is left out; how many were is said later.
-- The same line comes once a minute, and of one kind (the same text but for what it is about) at most `MANY`; what was
-  left out is said with the next one.
+- The same line comes once a minute, unless the same part of the program has said something of another kind since (it
+  was well, and fails again), and of one kind (the same text but for what it is about) at most `MANY`. What was left out
+  is said with the next one.
 - No input forges a line: control characters of a message are escaped.
 """
 
@@ -15,8 +16,7 @@ import time
 from typing import Final
 
 PERIOD_S: Final = 60.0
-MANY: Final = 20
-_KEPT_AT_MOST: Final = 1000  # lines remembered; texts may come from outside
+MANY: Final = 100
 _PREFIX: Final = "pointsman proxy: "
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
 
@@ -31,25 +31,27 @@ class Throttle:
 
     def __init__(self) -> None:
         self._began_s = -PERIOD_S
-        self._lines: dict[str, int] = {}  # said in this period, and how often they were left out since
-        self._kinds: dict[str, int] = {}
+        self._left_out = 0
+        self._kinds: dict[str, int] = {}  # how many of each were said in this period
+        self._last_kind: dict[str, str] = {}  # by part of the program
+        self._lines: dict[str, set[str]] = {}  # by part of the program: those of that kind
 
-    def left_out(self, kind: str, line: str, now_s: float) -> int | None:
-        """None: not now. Else it is said, and so many were left out in the last period."""
-        before = 0
+    def left_out(self, part: str, kind: str, line: str, now_s: float) -> int | None:
+        """None: not now. Else it is said, and so many were left out before."""
         if now_s - self._began_s >= PERIOD_S:
-            before = sum(self._lines.values())
             self._began_s = now_s
-            self._lines.clear()
             self._kinds.clear()
-        if line in self._lines:
-            self._lines[line] += 1
+            self._lines.clear()
+        if self._last_kind.get(part) != kind:
+            self._last_kind[part] = kind
+            self._lines[part] = set()
+        lines = self._lines.setdefault(part, set())
+        self._kinds[kind] = self._kinds.get(kind, 0) + (line not in lines)
+        if line in lines or self._kinds[kind] > MANY:
+            self._left_out += 1
             return None
-        self._kinds[kind] = self._kinds.get(kind, 0) + 1
-        if self._kinds[kind] > MANY or len(self._lines) >= _KEPT_AT_MOST:
-            self._lines[""] = self._lines.get("", 0) + 1
-            return None
-        self._lines[line] = 0
+        lines.add(line)
+        before, self._left_out = self._left_out, 0
         return before
 
 
@@ -73,11 +75,11 @@ class Operator(logging.Handler):
             # A line that can't be made must not fail what it tells of.
             self.handleError(record)
             return
-        left_out = self._throttle.left_out(f"{record.name} {record.msg}", message, time.monotonic())
+        left_out = self._throttle.left_out(record.name, str(record.msg), message, time.monotonic())
         if left_out is None:
             return
         if left_out:
-            message += f" ({left_out} lines like those of the last minute were left out)"
+            message += f" ({left_out} lines were left out that said the same or much the same)"
         if self._unread:
             message += f" ({self._unread} lines were lost: nobody read them)"
         if self._write(f"{_PREFIX}{self._who}{message}\n{trace}"):

@@ -104,10 +104,7 @@ class Room:
     def delayed(self) -> None:
         """A connection waits to be accepted."""
         self._metrics.accepts_delayed += 1
-        _log.warning(
-            "connections wait to be accepted, %d are served: over --max-connections, or out of files (ulimit -Hn)",
-            self._metrics.downstream_connections,
-        )
+        _log.warning("connections wait to be accepted: over --max-connections, or out of files (ulimit -Hn)")
 
 
 def descriptors(pages: int) -> Descriptors:

@@ -263,7 +263,7 @@ class Pool:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 _log.error("no connection to %s: no more files may be open (ulimit -Hn)", endpoint)
                 return errors.OUT_OF_FILES  # our own lack, nobody's failure
-            address.failed(self.now_s, error.strerror or type(error).__name__)
+            address.failed(self.now_s, error.strerror or "no answer in time")
             return errors.SANDBOX_TIMEOUT if isinstance(error, TimeoutError) else errors.SANDBOX_UNREACHABLE
         finally:
             address.connections -= 1  # `opened` has counted it

@@ -478,3 +478,18 @@ def test_what_can_not_be(tmp_path: Path, flags: tuple[str, ...], said: str) -> N
     assert ended.returncode == 2
     line = ended.stderr.splitlines()[-1]
     assert line.startswith(f"pointsman proxy: {said}")
+
+
+def test_workers_share_a_file(tmp_path: Path, log: Log) -> None:
+    with logged(tmp_path, log, Origin(), "--workers", "2") as proxy:
+        targets = {f"/{number}/" + "a" * 500 for number in range(300)}
+        for target in targets:
+            assert ask(proxy.port, get(target)).status == 200  # each on a connection of its own, for either worker
+        assert {line["target"] for line in log.wait_for(300)} == targets
+        log.path.rename(tmp_path / "access.log.1")
+        proxy.process.send_signal(signal.SIGHUP)
+        until(log.path.exists, "the new file, before any request")
+        assert ask(proxy.port, get("/after")).status == 200
+        assert log.one()["target"] == "/after"
+        assert proxy.stop() == 0
+    assert len(Log(tmp_path / "access.log.1").lines()) == 300

@@ -68,7 +68,8 @@ def test_a_flood(tmp_path: Path) -> None:
         with connected(proxy.port) as late:
             assert late.ask(get()).status == 200
         until(lambda: proxy.metric("pointsman_downstream_connections") == 1, "the end of all others")
-        assert proxy.lines[lines:] == []
+        (said,) = proxy.lines[lines:]  # once, however often it happens
+        assert said.startswith("pointsman proxy: connections wait to be accepted: ")
 
 
 def test_requests_that_use_all_files(tmp_path: Path) -> None:

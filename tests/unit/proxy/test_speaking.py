@@ -84,20 +84,31 @@ def test_the_same_line_is_said_once_a_minute(ears: Ears, monkeypatch: pytest.Mon
     assert ears.heard() == ["pointsman proxy: a fails"]
     now_s += PERIOD_S
     ears.log.warning("%s fails", "a")
-    assert ears.heard() == ["pointsman proxy: a fails (49 lines like those of the last minute were left out)"]
+    assert ears.heard() == ["pointsman proxy: a fails (49 lines were left out that said the same or much the same)"]
 
 
 class TestThrottle:
     def test_many_of_one_kind(self) -> None:
         throttle = Throttle()
-        said = [throttle.left_out("fails", f"{number} fails", 0.0) for number in range(MANY + 5)]
+        said = [throttle.left_out("pool", "fails", f"{number} fails", 0.0) for number in range(MANY + 5)]
         assert said == [0] * MANY + [None] * 5
-        assert throttle.left_out("else", "else", 1.0) == 0
-        assert throttle.left_out("fails", "30 fails", PERIOD_S) == 5
+        assert throttle.left_out("pool", "else", "else", 1.0) == 5
+        assert throttle.left_out("pool", "fails", "again", 2.0) is None
+        assert throttle.left_out("pool", "fails", "again", PERIOD_S) == 1
+
+    def test_what_was_well_meanwhile_is_said_again(self) -> None:
+        throttle = Throttle()
+        turns = [("fails", 0), ("fails", None), ("answers", 1), ("fails", 0), ("fails", None)]
+        assert [throttle.left_out("pool", kind, kind, 0.0) for kind, _ in turns] == [said for _, said in turns]
+
+    def test_another_part_of_the_program_does_not_count(self) -> None:
+        throttle = Throttle()
+        assert throttle.left_out("pool", "fails", "fails", 0.0) == 0
+        assert throttle.left_out("table", "in force", "in force", 0.0) == 0
+        assert throttle.left_out("pool", "fails", "fails", 0.0) is None
 
     def test_it_remembers_so_much(self) -> None:
         throttle = Throttle()
         for number in range(5000):
-            throttle.left_out(f"kind {number}", f"line {number}", 0.0)
-        assert len(throttle._lines) <= 1001
-        assert len(throttle._kinds) <= 5000
+            throttle.left_out("pool", "fails", f"line {number}", 0.0)
+        assert sum(map(len, throttle._lines.values())) == MANY
