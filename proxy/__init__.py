@@ -11,8 +11,8 @@ Reading order is data order; one request goes
     net/upstream      the request out, the response in codec/h1/response  the answer's head, parsed
     net/downstream    bytes out
 
-With `--transparent` a connection is first `net/captured`'s, which knows where it was going (`net/arrivals`), and what it
-speaks by its first bytes (`codec/firstbytes`); what is not HTTP passes as it is (`net/passing`).
+With `--transparent` a connection is first `net/captured`'s, which knows where it was going (`net/arrivals`), and what
+it speaks by its first bytes (`codec/firstbytes`); what is not HTTP passes as it is (`net/passing`).
 
 In HTTP/2 the same exchange stands between other ends: `net/h2_downstream` and `net/h2_upstream`, where each stream is
 one side of an exchange, over `codec/h2/connection` (frames), `stream` (flow control), `hpack` and `heads`. Where the
