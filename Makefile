@@ -44,7 +44,8 @@ test: $(VENV)/.installed-demo proxy/_compiled/sources.digest
 	$(BIN)/python -m pytest
 
 # What has no compiled form runs the same in both: it is left out here.
-UNCOMPILED := tests/cluster tests/netns tests/unit/controller tests/unit/pointsman tests/unit/benchmarks tests/e2e/test_controller_* \
+UNCOMPILED := tests/cluster tests/netns tests/observability \
+	tests/unit/controller tests/unit/pointsman tests/unit/benchmarks tests/e2e/test_controller_* \
 	tests/e2e/test_cli* tests/e2e/test_ui* tests/e2e/test_client.py tests/e2e/test_convergence.py tests/e2e/test_dirstore.py \
 	tests/e2e/test_queue.py tests/e2e/test_receipts.py tests/e2e/test_routes_client.py tests/e2e/test_demo.py
 

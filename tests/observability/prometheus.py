@@ -107,6 +107,10 @@ class Prometheus:
         del self._known[name]
         self._write()
 
+    def ports(self) -> dict[str, int]:
+        """Of each instance that is scraped."""
+        return {name: int(address.rpartition(":")[2]) for name, (address, _) in self._known.items()}
+
     def _write(self) -> None:
         groups = [
             {"targets": [address], "labels": {"job": job, "instance": name}}

@@ -6,7 +6,9 @@ One scene for all: it takes its time to start, and faults are made at once, each
 from __future__ import annotations
 
 import json
+import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -59,6 +61,7 @@ FAULTS: dict[str, tuple[Callable[[Scene], None], dict[str, str]]] = {
 _LAST = ("PointsmanConvergenceSlow", "PointsmanControllerUnreachable", "PointsmanControllerDown")
 # What can't be made here: rules of iptables are needed. promtool checks it, and tests/netns the metric.
 _NOT_MADE = {"PointsmanEncrypted"}
+_CHECKED = ("sidecar", "workers", "router", "controller")
 # Queries that must find nothing here, for the same reason.
 _EMPTY = {"pointsman_passed_connections_opened_total"}
 
@@ -73,6 +76,7 @@ class Ran:
     fired: set[str]
     began_s: float
     ended_s: float
+    expositions: dict[str, bytes]  # what was scraped last, in the text format
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +93,19 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
             if name not in _LAST:
                 make(scene)
         until(lambda: _note(prometheus, fired) >= FAULTS.keys() - set(_LAST), _missing(fired), within_s=90)
+        expositions = {name: _scraped(prometheus.ports()[name]) for name in _CHECKED}
         ended_s = time.time()  # the controllers' own queries are asked for the time that they lived
         for name in _LAST:
             FAULTS[name][0](scene)
             until(lambda name=name: name in _note(prometheus, fired), _missing(fired), within_s=60)  # type: ignore[misc]
-        yield Ran(scene, prometheus, quiet, fired, began_s, ended_s)
+        yield Ran(scene, prometheus, quiet, fired, began_s, ended_s, expositions)
+
+
+def _scraped(port: int) -> bytes:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        body = response.read()
+    assert isinstance(body, bytes)
+    return body
 
 
 def _alerts_within(prometheus: Prometheus, seconds: float) -> list[dict[str, object]]:
@@ -173,6 +185,15 @@ def test_exemplars_lead_to_a_trace(ran: Ran) -> None:
         for exemplar in series["exemplars"]
     }
     assert traces == {TRACE}
+
+
+@pytest.mark.parametrize("name", _CHECKED)
+def test_names_and_texts_follow_the_conventions(ran: Ran, name: str) -> None:
+    """By promtool's own opinion of names, units and help texts."""
+    text = ran.expositions[name]
+    assert len(text) > 1000
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, timeout=30, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
 def test_the_numbers_are_right(ran: Ran) -> None:
