@@ -8,7 +8,6 @@ from typing import Final
 
 from controller.times import DURATION_RULE, TIMESTAMP_RULE, parse_duration, parse_timestamp
 from pointsman.client import Client
-from proxy.flags import KEY_NAME as KEY_NAME
 from proxy.options import Option, choice, plain, switch, whole
 from proxy.routing.names import Endpoint, Workload, is_dns_name, is_token
 
@@ -25,6 +24,13 @@ _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 def controller_url(text: str) -> str:
     Client(text)
     return text
+
+
+def key_name(text: str) -> bytes:
+    """As the proxy's --key-name."""
+    from proxy.flags import key_name as of_the_proxy  # only here: most commands do without
+
+    return of_the_proxy(text)
 
 
 def namespace(text: str) -> str:
@@ -199,6 +205,15 @@ ISTIO_MODE: Final = Option(
     choice("rules", "router"),
     "rules: routes for each sandbox; router: one constant route per host, to a router that decides",
     default="rules",
+)
+KEY_NAME: Final = Option(
+    "key-name",
+    "NAME",
+    key_name,
+    "name of a baggage or tracestate member that holds the routing key; the order is the precedence",
+    default="sd-routing-key,sd-sandbox",
+    why="what the SDKs and tests of today send",
+    repeatable=True,
 )
 ROUTER: Final = Option(
     "router",

@@ -221,7 +221,7 @@ class TestOpenApi:
         assert isinstance(paths, dict)
         for path, operations in paths.items():
             for method in operations:
-                url = path.format(namespace="hotrod", name="unheard-of")
+                url = path.format(namespace="hotrod", name="unheard-of", file="unheard-of.js")
                 if path.endswith(("/watch", "/live")):
                     continue  # they answer for ever
                 assert shared.ask(method.upper(), url).status not in (405, 500), path
