@@ -147,14 +147,14 @@ def test_a_worker_that_hangs_is_told_of_and_left_alone(tmp_path: Path, baseline:
             assert proxy.page("/readyz")[1] == b"not ready: worker 1: it does not answer\n"
             assert proxy.metric('pointsman_worker_up{worker="1"}') == 0
             assert proxy.metric('pointsman_worker_silent_seconds{worker="1"}') >= 5
-            assert said(proxy, f"worker 1 (process {process}) has not answered for 5 s")
+            until(lambda: said(proxy, f"worker 1 (process {process}) has not answered for 5 s"), "a line on stderr")
             assert [ask(proxy.port, get()).status for _ in range(20)] == [200] * 20
             assert proxy.page("/explain", "POST", TAGGED.encode())[0] == 200
             assert states(proxy)[0]["error"] == "it is silent"
         finally:
             os.kill(process, signal.SIGCONT)
         until(lambda: proxy.page("/readyz")[0] == 200, "that it is ready")
-        assert said(proxy, f"worker 1 (process {process}) answers again")
+        until(lambda: said(proxy, f"worker 1 (process {process}) answers again"), "a line on stderr")
         assert mine.read().status == 200
         assert workers(proxy)[1] == process
 
@@ -166,7 +166,9 @@ def test_one_that_hangs_is_killed_by_the_drain(tmp_path: Path, baseline: Origin)
         os.kill(process, signal.SIGSTOP)
         assert proxy.stop() == 1
         assert not is_running(process)
-        assert said(proxy, f"worker 1 (process {process}) did not end in time: it is killed")
+        until(
+            lambda: said(proxy, f"worker 1 (process {process}) did not end in time: it is killed"), "a line on stderr"
+        )
         proxy.process.returncode = 0  # it was meant
 
 
@@ -202,7 +204,7 @@ def test_a_replacement_that_finds_a_bad_table(tmp_path: Path, baseline: Origin) 
         for _ in range(2):
             kill(proxy, 2, wait=False)
             until(lambda: proxy.page("/readyz")[1] == why, "the refusal at the start")
-            assert said(proxy, "worker 2 can't start by what is configured now")
+            until(lambda: said(proxy, "worker 2 can't start by what is configured now"), "a line on stderr")
             assert [ask(proxy.port, get()).status for _ in range(5)] == [200] * 5
             write_table(proxy.table_path, table(version="2"))
             until(lambda: proxy.page("/readyz")[0] == 200, "the replacement", within_s=15)

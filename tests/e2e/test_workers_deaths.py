@@ -63,7 +63,7 @@ def test_who_is_killed_takes_only_its_own_along(tmp_path: Path) -> None:
                 assert client.read().status == 200
         assert workers(proxy)[2] != killed
         assert proxy.metric('pointsman_worker_deaths_total{cause="SIGKILL",worker="2"}') == 1
-        assert said(proxy, f"worker 2 (process {killed}) died: SIGKILL; it is replaced")
+        until(lambda: said(proxy, f"worker 2 (process {killed}) died: SIGKILL; it is replaced"), "a line on stderr")
         assert ask(proxy.port, get()).status == 200
 
 
