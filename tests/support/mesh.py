@@ -14,6 +14,22 @@ from proxy.routing.table import Mapping, Route, Service
 NAMESPACE = "hotrod"
 FORK = "fork-location.hotrod.svc.cluster.local"
 KEY = "k3y"
+# SPEC 8, the VirtualService that teams with Istio know.
+SPEC_8 = r"""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: location, namespace: hotrod-istio}
+spec:
+  hosts: [location]
+  http:
+  - match:
+    - headers: {baggage: {regex: '^.*\b(sd-routing-key|sd-sandbox)\s*=[^,]*\bqwblp48fpmb30\b.*$'}}
+    - headers: {tracestate: {regex: '^.*\b(sd-routing-key|sd-sandbox)\s*=[^,]*\bqwblp48fpmb30\b.*$'}}
+    route:
+    - destination: {host: local-location-location-9f4477c8.hotrod-istio.svc.cluster.local, port: {number: 8081}}
+  - route:
+    - destination: {host: location}
+"""
 
 
 def workload(name: str = "location", kind: str = "Deployment") -> Workload:

@@ -12,27 +12,11 @@ import yaml
 from controller.istio.virtualservices import read_virtual_service
 from controller.schema import read_object
 from pointsman.__main__ import main
+from tests.support.mesh import SPEC_8
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "manifests" / "istio"
 RENDERED = sorted((FOLDER / "rendered").glob("*.yaml"))
-
-# SPEC 8, the VirtualService that teams with Istio know.
-SPEC_8 = r"""
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: location, namespace: hotrod-istio}
-spec:
-  hosts: [location]
-  http:
-  - match:
-    - headers: {baggage: {regex: '^.*\b(sd-routing-key|sd-sandbox)\s*=[^,]*\bqwblp48fpmb30\b.*$'}}
-    - headers: {tracestate: {regex: '^.*\b(sd-routing-key|sd-sandbox)\s*=[^,]*\bqwblp48fpmb30\b.*$'}}
-    route:
-    - destination: {host: local-location-location-9f4477c8.hotrod-istio.svc.cluster.local, port: {number: 8081}}
-  - route:
-    - destination: {host: location}
-"""
 
 
 @pytest.fixture(autouse=True)

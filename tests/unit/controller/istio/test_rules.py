@@ -13,27 +13,12 @@ from controller.istio.render import Options, Rendered, render
 from controller.istio.virtualservices import read_virtual_service
 from proxy.routing.names import Endpoint, Workload
 from proxy.routing.table import Mapping, Route
-from tests.support.mesh import FORK, KEY, entry, http, mesh, route, to, virtual_service
+from tests.support.mesh import FORK, KEY, SPEC_8, entry, http, mesh, route, to, virtual_service
 
 PATCH = Options(own="patch")
 UNDER_KEY = [match.document() for match in key_matches(KEY)]
 
-# SPEC 8, the VirtualService that teams know, and the owner's alone.
-SPEC_8 = r"""
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: location, namespace: hotrod-istio}
-spec:
-  hosts: [location]
-  http:
-  - match:
-    - headers: {baggage: {regex: '^.*\b(sd-routing-key|sd-sandbox)\s*=[^,]*\bqwblp48fpmb30\b.*$'}}
-    - headers: {tracestate: {regex: '^.*\b(sd-routing-key|sd-sandbox)\s*=[^,]*\bqwblp48fpmb30\b.*$'}}
-    route:
-    - destination: {host: local-location-location-9f4477c8.hotrod-istio.svc.cluster.local, port: {number: 8081}}
-  - route:
-    - destination: {host: location}
-"""
+# The owner's alone.
 OWNERS = """
 apiVersion: networking.istio.io/v1
 kind: VirtualService
